@@ -1,0 +1,35 @@
+/** Names that every part of Vmstead shares: group, version, labels, annotations, resources. */
+export const GROUP = 'vmstead.io';
+export const VERSION = 'v1alpha1';
+export const API_VERSION = `${GROUP}/${VERSION}`;
+
+export const LABEL = {
+  /** Name of the VirtualMachine that a pod, claim or lease belongs to. */
+  vm: 'vmstead.io/vm',
+  /** Which life of the VM a launcher pod is: 1, 2, 3 … */
+  incarnation: 'vmstead.io/incarnation',
+  /** Name of the disk in its VM that a claim holds. */
+  disk: 'vmstead.io/disk',
+  managedBy: 'app.kubernetes.io/managed-by',
+} as const;
+
+export const ANNOTATION = {
+  /** The machine description, as JSON, on a launcher pod. */
+  machine: 'vmstead.io/machine',
+  /** UID of the VirtualMachine that a claim was made for. */
+  vmUid: 'vmstead.io/vm-uid',
+} as const;
+
+export const MANAGED_BY = 'vmstead';
+
+/** Keeps a launcher pod's object until its end is proved, a force-delete included. */
+export const LAUNCHER_FINALIZER = 'vmstead.io/launcher';
+
+/** Audience of the launchers' tokens: good for the operator's channel, refused by the API server. */
+export const TOKEN_AUDIENCE = 'vmstead.io';
+
+/** Device plugin resource for `/dev/kvm`. */
+export const KVM_RESOURCE = 'vmstead.io/kvm';
+
+/** User and group of a launcher: the one that container disks use as well. */
+export const LAUNCHER_UID = 107;

@@ -1,0 +1,81 @@
+/** What a launcher and the operator say to each other: one JSON document a line, each way. */
+import * as z from 'zod';
+
+export const CHANNEL_PATH = '/v1/channel';
+export const CHANNEL_PROTOCOL = 'vmstead-channel';
+export const CHANNEL_PORT = 8443;
+/** Longest line, in bytes. */
+export const CHANNEL_LINE_LIMIT = 65536;
+/** Milliseconds between two heartbeats. */
+export const HEARTBEAT_INTERVAL = 10_000;
+/** Milliseconds of silence after which nothing is known of a launcher any more. */
+export const HEARTBEAT_DEADLINE = 40_000;
+
+const text = z.string().max(1024);
+
+/**
+ * What QEMU is doing, in the launcher's words.
+ * `IoError`: QEMU paused the guest because a disk failed or is full.
+ */
+export const machineState = z.enum(['Starting', 'Running', 'Paused', 'IoError', 'Stopping', 'Ended']);
+export type MachineState = z.infer<typeof machineState>;
+
+/** Everything that the launcher observes; sent as a whole whenever any of it changes. */
+export const launcherReport = z.strictObject({
+  state: machineState,
+  /** Why, for people: the disk that is full, what is being waited for. */
+  message: text.optional(),
+  /** Of an IoError: the disk, and whether it is lack of room. */
+  ioError: z.strictObject({ disk: text, noSpace: z.boolean() }).optional(),
+  accelerator: z.enum(['kvm', 'tcg']).optional(),
+  machineType: text.optional(),
+  cpuModel: text.optional(),
+  qemuVersion: text.optional(),
+  /** How the guest said that it is up; absent: it has not. */
+  guestReady: z.enum(['Signal', 'Agent']).optional(),
+  agent: z
+    .strictObject({ connected: z.boolean(), version: text.optional(), osName: text.optional() })
+    .optional(),
+  interfaces: z
+    .array(z.strictObject({ name: text, mac: text, ips: z.array(z.string().max(64)).max(8) }))
+    .max(8)
+    .optional(),
+  disks: z
+    .array(z.strictObject({ name: text, capacityBytes: z.int(), format: text }))
+    .max(64)
+    .optional(),
+  /** ISO times. */
+  machineReadyAt: text.optional(),
+  guestUpAt: text.optional(),
+});
+export type LauncherReport = z.infer<typeof launcherReport>;
+
+const commandName = z.enum(['pause', 'resume', 'reset', 'powerdown']);
+
+export const upMessage = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('hello'),
+    protocol: z.literal(1),
+    launcherVersion: text,
+    incarnation: z.int(),
+    /** Times that the launcher process was started again in this pod. */
+    restarts: z.int(),
+  }),
+  z.strictObject({ type: z.literal('report'), report: launcherReport }),
+  z.strictObject({ type: z.literal('heartbeat') }),
+  z.strictObject({
+    type: z.literal('result'),
+    id: text,
+    error: z.strictObject({ code: text, message: text }).optional(),
+  }),
+]);
+export type UpMessage = z.infer<typeof upMessage>;
+
+export const downMessage = z.discriminatedUnion('type', [
+  /** Carried out at most once for each id, also by a launcher that was restarted in between. */
+  z.strictObject({ type: z.literal('command'), id: text, name: commandName }),
+  /** The VM belongs to another launcher, or to none: stop at once. */
+  z.strictObject({ type: z.literal('disowned'), reason: text }),
+]);
+export type DownMessage = z.infer<typeof downMessage>;
+export type CommandName = z.infer<typeof commandName>;

@@ -1,0 +1,155 @@
+/**
+ * The machine description: everything that was decided about one VM, in one JSON document. The operator
+ * writes it, the launcher turns it into a QEMU process. It holds no secret: it travels as a pod annotation.
+ */
+import * as z from 'zod';
+
+/** Where things are in a launcher pod. Without a cluster the description names other paths. */
+export const POD_PATH = {
+  /** Projected volume: machine.json (the description) and token (for the channel). */
+  config: '/etc/vmstead',
+  machine: '/etc/vmstead/machine.json',
+  token: '/etc/vmstead/token',
+  /** tmpfs: sockets, pid files, the seed. */
+  run: '/run/vmstead',
+  /** emptyDir on disk: throw-away overlays, the serial log. */
+  scratch: '/var/lib/vmstead',
+  state: '/state',
+  kernel: '/kernel',
+  /** One mount a filesystem claim: /disks/<disk name>. */
+  disks: '/disks',
+  /** One device a block claim: /dev/vmstead/<disk name>. */
+  blockDevices: '/dev/vmstead',
+  /** One mount an image volume: /images/<disk name>. */
+  images: '/images',
+  userData: '/cloud-init/user-data',
+  networkData: '/cloud-init/network-data',
+  terminationLog: '/dev/termination-log',
+} as const;
+
+const backend = z.discriminatedUnion('type', [
+  z.strictObject({
+    type: z.literal('file'),
+    path: z.string(),
+    format: z.enum(['raw', 'qcow2']),
+    /** Make the file when the volume is empty: a sparse raw disk of at most so many bytes. */
+    create: z.strictObject({ maxBytes: z.int() }).optional(),
+  }),
+  z.strictObject({ type: z.literal('block'), path: z.string() }),
+  z.strictObject({
+    type: z.literal('image'),
+    /** Folder of the image volume. */
+    directory: z.string(),
+    /** Path of the disk below `directory`; absent: the only file in its `disk` folder. */
+    path: z.string().optional(),
+    overlay: z.strictObject({ path: z.string(), maxBytes: z.int() }),
+  }),
+]);
+
+const disk = z.strictObject({
+  name: z.string(),
+  device: z.enum(['disk', 'cdrom']),
+  bus: z.enum(['virtio', 'scsi', 'sata']),
+  bootIndex: z.int().optional(),
+  serial: z.string(),
+  readOnly: z.boolean(),
+  backend,
+});
+
+const network = z.strictObject({
+  name: z.string(),
+  model: z.enum(['virtio', 'e1000e']),
+  mac: z.string(),
+  /** Ports of the pod's IP that go to the same port of the guest. */
+  ports: z.array(z.strictObject({ protocol: z.enum(['TCP', 'UDP']), port: z.int() })),
+});
+
+export const machineDescription = z.strictObject({
+  version: z.literal(1),
+  vm: z.strictObject({ namespace: z.string(), name: z.string(), uid: z.string() }),
+  incarnation: z.int(),
+  hostname: z.string(),
+  uuid: z.string(),
+  serial: z.string().optional(),
+  /** Versioned, such as pc-q35-10.0. */
+  machineType: z.string(),
+  accelerator: z.enum(['kvm', 'tcg']),
+  /** TCG's buffer of translated code, in MiB; QEMU's own default is 1 GiB. */
+  translationBufferMiB: z.int().optional(),
+  cpu: z.strictObject({
+    model: z.string(),
+    sockets: z.int(),
+    cores: z.int(),
+    threads: z.int(),
+  }),
+  memoryMiB: z.int(),
+  firmware: z.discriminatedUnion('type', [
+    z.strictObject({ type: z.literal('BIOS') }),
+    z.strictObject({ type: z.literal('UEFI'), variables: z.string() }),
+  ]),
+  kernel: z
+    .strictObject({ path: z.string(), initrd: z.string().optional(), commandLine: z.string().optional() })
+    .optional(),
+  disks: z.array(disk),
+  networks: z.array(network),
+  cloudInit: z
+    .strictObject({
+      instanceId: z.string(),
+      hostname: z.string(),
+      /** Inline, or a file that the kubelet mounted. */
+      userData: z.union([z.strictObject({ inline: z.string() }), z.strictObject({ file: z.string() })]),
+      networkData: z
+        .union([z.strictObject({ inline: z.string() }), z.strictObject({ file: z.string() })])
+        .optional(),
+    })
+    .optional(),
+  /** Empty PCIe root ports kept for devices that come later; they cannot be added to a running machine. */
+  hotplugPorts: z.int(),
+  /** Seconds that the guest has after the power button. */
+  terminationGracePeriodSeconds: z.int(),
+  /** TCP port of /metrics on the pod's IP. */
+  metricsPort: z.int().optional(),
+  /** How the operator is reached; absent without a cluster. */
+  channel: z
+    .strictObject({
+      /** host:port, tried in turn. */
+      addresses: z.array(z.string()),
+      serverName: z.string(),
+      /** PEM. */
+      caCertificate: z.string(),
+    })
+    .optional(),
+});
+
+export type MachineDescription = z.infer<typeof machineDescription>;
+export type MachineDisk = MachineDescription['disks'][number];
+export type MachineNetwork = MachineDescription['networks'][number];
+
+/**
+ * How a run ended, as the launcher writes it into its termination message.
+ * Failures are what RerunOnFailure reruns and what counts for the crash back-off.
+ */
+export const runResult = z.enum([
+  'GuestPowerOff',
+  'GuestPanic',
+  'Stopped',
+  'StoppedForced',
+  'Disowned',
+  'QemuKilled',
+  'QemuFailed',
+  'MachineRefused',
+  'DiskBusy',
+  'DiskUnusable',
+]);
+
+export type RunResult = z.infer<typeof runResult>;
+
+export const terminationMessage = z.strictObject({
+  result: runResult,
+  /** An error code of docs/errors.md, where one applies. */
+  code: z.string().optional(),
+  message: z.string().max(2048),
+  at: z.string(),
+});
+
+export type TerminationMessage = z.infer<typeof terminationMessage>;
