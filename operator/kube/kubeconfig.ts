@@ -1,0 +1,60 @@
+import type { RequestOptions } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+import type { Connection } from './connection.ts';
+
+/** Tokens made by exec plugins are asked for again after this long; the plugin's own cache makes that cheap. */
+const HEADER_AGE_MS = 60_000;
+
+/** Reads a kubeconfig (all that kubectl understands, exec plugins included); `context` picks another than the current one. */
+export async function fromKubeconfig(path?: string, context?: string): Promise<Connection> {
+  const config = new KubeConfig();
+  if (path) config.loadFromFile(path);
+  else config.loadFromDefault();
+  if (context !== undefined) {
+    if (config.getContextObject(context) === null) {
+      throw new Error(
+        `context "${context}" is not in ${path ?? 'the kubeconfig'}; it has: ${config.contexts.map((c) => c.name).join(', ')}`,
+      );
+    }
+    config.setCurrentContext(context);
+  }
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) {
+    throw new Error(
+      `${path ?? 'the kubeconfig'} names no cluster: set KUBECONFIG to a file with a current context`,
+    );
+  }
+
+  let options = await resolve(config);
+  let readAt = performance.now();
+  return {
+    url: cluster.server.replace(/\/+$/, ''),
+    ca: options.ca as Buffer | undefined,
+    cert: options.cert as Buffer | undefined,
+    key: options.key as Buffer | undefined,
+    serverName: cluster.tlsServerName,
+    insecureSkipTlsVerify: cluster.skipTLSVerify,
+    authorization: async () => {
+      if (performance.now() - readAt > HEADER_AGE_MS) {
+        options = await resolve(config);
+        readAt = performance.now();
+      }
+      return authorizationOf(options);
+    },
+    refused: () => {
+      readAt = Number.NEGATIVE_INFINITY;
+    },
+  };
+}
+
+async function resolve(config: KubeConfig): Promise<RequestOptions> {
+  const options: RequestOptions = {};
+  await config.applyToHTTPSOptions(options);
+  return options;
+}
+
+function authorizationOf({ headers, auth }: RequestOptions): string | undefined {
+  if (auth) return `Basic ${Buffer.from(auth).toString('base64')}`;
+  const value = (headers as Record<string, string> | undefined)?.Authorization;
+  return value;
+}
