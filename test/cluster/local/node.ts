@@ -1,0 +1,43 @@
+import type { ContainerRuntimeClient } from 'testcontainers';
+import type { ExecResult, NodeHandle } from '../provider.ts';
+
+const verbs = { stop: 'force-stop', start: 'start', kill: 'kill', pause: 'pause', continue: 'cont' } as const;
+
+/** A node that is a container of the local Docker engine. */
+export function containerNode(
+  client: ContainerRuntimeClient,
+  name: string,
+  containerId: string,
+  ip: string,
+): NodeHandle {
+  const container = client.container.getById(containerId);
+  const exec = async (command: string | string[]): Promise<ExecResult> => {
+    const words = typeof command === 'string' ? ['/bin/bash', '-c', command] : command;
+    const { stdout, stderr, exitCode } = await client.container.exec(container, words, { log: false });
+    return { stdout, stderr, exitCode };
+  };
+  return {
+    name,
+    ip,
+    exec,
+    async stop() {
+      await container.kill();
+      await container.wait();
+    },
+    start: async () => {
+      await container.start();
+    },
+    pause: async () => {
+      await container.pause();
+    },
+    unpause: async () => {
+      await container.unpause();
+    },
+    async service(service, action) {
+      const result = await exec(['sv', '-w', '10', verbs[action], `/run/services/${service}`]);
+      if (result.exitCode !== 0) {
+        throw new Error(`${action} of ${service} on ${name}: ${(result.stdout + result.stderr).trim()}`);
+      }
+    },
+  };
+}
