@@ -1,0 +1,32 @@
+/** Writes the CRDs and the reference pages; a test holds the files in git to what this makes. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { stringify } from 'yaml';
+import { GROUP } from './api.ts';
+import { KINDS } from './kinds.ts';
+import { toReference } from './reference.ts';
+import { toCrd } from './to-crd.ts';
+
+const HEADER = '# Generated from crds/ by `npm run generate`; change it there.\n';
+
+/** Path below the project's folder → content. */
+export function generatedFiles(): Map<string, string> {
+  const files = new Map<string, string>();
+  for (const kind of KINDS) {
+    files.set(
+      `crds/generated/${GROUP}_${kind.plural}.yaml`,
+      HEADER + stringify(toCrd(kind), { lineWidth: 0, aliasDuplicateObjects: false }),
+    );
+    files.set(`docs/reference/${kind.singular}.md`, toReference(kind));
+  }
+  return files;
+}
+
+if (import.meta.main) {
+  const root = join(import.meta.dirname, '..');
+  for (const [path, content] of generatedFiles()) {
+    await mkdir(join(root, dirname(path)), { recursive: true });
+    await writeFile(join(root, path), content);
+    console.log(path);
+  }
+}

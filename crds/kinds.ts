@@ -1,0 +1,153 @@
+/** The kinds of Vmstead as the API server lists them: names, columns, schema. */
+import type * as z from 'zod';
+import { virtualMachine } from './virtual-machine.ts';
+import { virtualMachineOperation } from './virtual-machine-operation.ts';
+
+export interface PrinterColumn {
+  name: string;
+  type: 'string' | 'integer' | 'date';
+  description: string;
+  jsonPath: string;
+  /** 0: always shown; 1: with `-o wide`. */
+  priority?: 0 | 1;
+}
+
+export interface Kind {
+  kind: string;
+  plural: string;
+  singular: string;
+  shortNames: string[];
+  categories: string[];
+  description: string;
+  printerColumns: PrinterColumn[];
+  schema: z.ZodType;
+}
+
+const age: PrinterColumn = {
+  name: 'Age',
+  type: 'date',
+  description: 'Time since the object was made.',
+  jsonPath: '.metadata.creationTimestamp',
+};
+
+function ofCondition(type: string, member: 'status' | 'reason'): string {
+  return `.status.conditions[?(@.type=="${type}")].${member}`;
+}
+
+export const KINDS: readonly Kind[] = [
+  {
+    kind: 'VirtualMachine',
+    plural: 'virtualmachines',
+    singular: 'virtualmachine',
+    shortNames: ['vm', 'vmst'],
+    categories: ['vmstead'],
+    description:
+      'A virtual machine that runs in one pod. Its spec belongs to its owner and is never written to; what was decided and what is going on is in its status.',
+    printerColumns: [
+      {
+        name: 'Phase',
+        type: 'string',
+        description: 'What the VM is doing, in one word.',
+        jsonPath: '.status.phase',
+      },
+      {
+        name: 'Ready',
+        type: 'string',
+        description: 'Whether the VM is in the state that its spec and the last operation ask for.',
+        jsonPath: ofCondition('Ready', 'status'),
+      },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Why it is ready, or what it waits for.',
+        jsonPath: ofCondition('Ready', 'reason'),
+      },
+      {
+        name: 'Node',
+        type: 'string',
+        description: 'Node that the VM runs on.',
+        jsonPath: '.status.launcher.node',
+      },
+      {
+        name: 'IP',
+        type: 'string',
+        description: 'Address of the first network.',
+        jsonPath: '.status.interfaces[0].ips[0]',
+      },
+      age,
+      {
+        name: 'CPU',
+        type: 'integer',
+        description: 'Virtual CPUs.',
+        jsonPath: '.status.resolved.vcpus',
+        priority: 1,
+      },
+      {
+        name: 'Memory',
+        type: 'string',
+        description: 'Memory of the guest.',
+        jsonPath: '.status.resolved.memory',
+        priority: 1,
+      },
+      {
+        name: 'Acceleration',
+        type: 'string',
+        description: 'KVM or Emulation.',
+        jsonPath: '.status.resolved.acceleration',
+        priority: 1,
+      },
+      {
+        name: 'Restart',
+        type: 'string',
+        description: 'True: a change of the spec waits for the next start.',
+        jsonPath: ofCondition('RestartRequired', 'status'),
+        priority: 1,
+      },
+    ],
+    schema: virtualMachine,
+  },
+  {
+    kind: 'VirtualMachineOperation',
+    plural: 'virtualmachineoperations',
+    singular: 'virtualmachineoperation',
+    shortNames: ['vmop'],
+    categories: ['vmstead'],
+    description:
+      'One power action on one VirtualMachine, with its result. It is deleted some time after its end.',
+    printerColumns: [
+      {
+        name: 'VM',
+        type: 'string',
+        description: 'The VirtualMachine.',
+        jsonPath: '.spec.virtualMachine',
+      },
+      {
+        name: 'Type',
+        type: 'string',
+        description: 'What is to be done.',
+        jsonPath: '.spec.type',
+      },
+      {
+        name: 'Phase',
+        type: 'string',
+        description: 'How far it is.',
+        jsonPath: '.status.phase',
+      },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Why it is in that phase.',
+        jsonPath: '.status.reason',
+      },
+      age,
+      {
+        name: 'Message',
+        type: 'string',
+        description: 'What happened, or what is being waited for.',
+        jsonPath: '.status.message',
+        priority: 1,
+      },
+    ],
+    schema: virtualMachineOperation,
+  },
+];
