@@ -1,0 +1,74 @@
+/**
+ * Every error code of Vmstead: what it means and what to do. `docs/errors.md` is made from this table.
+ *
+ * The file imports nothing, so that the launcher can use it at no cost.
+ */
+
+interface ErrorText {
+  /** One line: what happened. */
+  readonly meaning: string;
+  /** What a person does next. */
+  readonly action: string;
+}
+
+/** Codes are written like the reasons of conditions, since many of them become one. */
+export const ERRORS = {
+  // The launcher: how a run ends (codes of a termination message).
+  MachineRefused: {
+    meaning: 'QEMU refused the machine that was described to it, or the description itself is unusable.',
+    action:
+      'Read the message in status.lastRun: it has the words of QEMU. Change the field of the spec that it names.',
+  },
+  DiskBusy: {
+    meaning: 'Another process holds the lock of a disk, so this VM was not started on it.',
+    action:
+      'Find who uses the claim: kubectl describe pvc. The VM starts by itself when the other one has ended.',
+  },
+  DiskUnusable: {
+    meaning: 'A disk is missing, is no disk of the expected format, refers to other files, or cannot be opened.',
+    action: 'Read the message in status.lastRun: it names the disk and the file. Put a usable disk in its place.',
+  },
+  QemuFailed: {
+    meaning: 'QEMU ended by itself with an error.',
+    action: 'Read the last lines of kubectl vm logs --previous; they hold the words of QEMU.',
+  },
+  QemuKilled: {
+    meaning: 'QEMU was killed by a signal that Vmstead did not send, often for lack of memory.',
+    action: 'Look for OOMKilled in kubectl describe pod; then raise spec.resources or find who sent the signal.',
+  },
+  GuestPanic: {
+    meaning: 'The kernel of the guest panicked.',
+    action: 'Read its last words: kubectl vm logs --previous.',
+  },
+
+  // The monitor (QMP).
+  QmpRefused: {
+    meaning: 'QEMU is alive and refused a command.',
+    action: 'The message has the words of QEMU. Retry the operation once the VM is in a state that allows it.',
+  },
+  QmpClosed: {
+    meaning: 'QEMU ended before it answered a command; whether it was carried out is not known.',
+    action: 'Look at the state of the VM and repeat the operation if it is still wanted.',
+  },
+  QmpTimeout: {
+    meaning: 'QEMU did not answer a command in time: it is stuck, often on storage that does not answer.',
+    action: 'Look at the storage under the disks; kubectl vm stop --force ends the VM.',
+  },
+  QmpProtocol: {
+    meaning: 'What came from QEMU was no QMP.',
+    action: 'Report it with the versions that kubectl vm version and status.launcher show.',
+  },
+} as const satisfies Record<string, ErrorText>;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** An error with a code of the table. The message says what happened, to which object, and what to do next. */
+export class VmsteadError extends Error {
+  override readonly name: string = 'VmsteadError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
