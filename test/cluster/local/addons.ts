@@ -75,7 +75,9 @@ export function addons(controlPlaneAddress: string): object[] {
           apiVersion: 'v1',
           kind: 'Pod',
           metadata: { name: 'helper-pod' },
-          spec: { containers: [{ name: 'helper-pod', image: busyboxImage, imagePullPolicy: 'IfNotPresent' }] },
+          spec: {
+            containers: [{ name: 'helper-pod', image: busyboxImage, imagePullPolicy: 'IfNotPresent' }],
+          },
         }),
       },
     },

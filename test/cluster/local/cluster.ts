@@ -1,10 +1,10 @@
-import { spawn } from 'node:child_process';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContainerRuntimeClient } from 'testcontainers';
-import { binaries, binary, cacheDirectory, contentKey, root, stateDirectory } from '../../../setup/paths.ts';
+import { binaries, cacheDirectory, contentKey, root, stateDirectory } from '../../../setup/paths.ts';
 import { apiGet } from '../api-client.ts';
+import { kubectl } from '../kubectl.ts';
 import type { Cluster, ClusterProvider, NodeHandle, Report } from '../provider.ts';
 import { addons } from './addons.ts';
 import * as definition from './definition.ts';
@@ -27,25 +27,12 @@ import { nodeImage } from './node-image.ts';
 const savedImages = join(cacheDirectory, 'images');
 const startTimeout = 120_000;
 
-/** The API server's client for a shell, with its standard input. */
-async function kubectl(kubeconfig: string, args: string[], input: string): Promise<void> {
-  const child = spawn(binary('kubernetes', 'kubectl'), ['--kubeconfig', kubeconfig, ...args], {
-    stdio: ['pipe', 'ignore', 'pipe'],
-  });
-  let errors = '';
-  child.stderr.on('data', (chunk) => {
-    errors += chunk;
-  });
-  child.stdin.end(input);
-  const code = await new Promise((resolve) => child.once('exit', resolve));
-  if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${errors.trim()}`);
-}
-
 /** Runs `attempt` until it says true. @throws Error after `startTimeout` */
 async function until(what: string, logs: string, attempt: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + startTimeout;
   while (!(await attempt())) {
-    if (Date.now() > deadline) throw new Error(`${what} took longer than ${startTimeout / 1000} s: see the logs in ${logs}`);
+    if (Date.now() > deadline)
+      throw new Error(`${what} took longer than ${startTimeout / 1000} s: see the logs in ${logs}`);
     await sleep(200);
   }
 }
@@ -163,7 +150,10 @@ export class LocalProvider implements ClusterProvider {
             `NODE_KVM=${machine.kvm ? 'yes' : 'no'}`,
           ],
           Volumes: Object.fromEntries(
-            ['/var/lib/containerd', '/var/lib/kubelet', '/var/lib/etcd', '/opt/volumes'].map((path) => [path, {}]),
+            ['/var/lib/containerd', '/var/lib/kubelet', '/var/lib/etcd', '/opt/volumes'].map((path) => [
+              path,
+              {},
+            ]),
           ),
           NetworkingConfig: {
             EndpointsConfig: { [this.name]: { IPAMConfig: { IPv4Address: address(machine) } } },

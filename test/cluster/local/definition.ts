@@ -21,7 +21,13 @@ export interface Machine {
   deviceOwnership: boolean;
 }
 
-export const controlPlane: Machine = { name: 'control-plane', index: 1, host: 2, kvm: false, deviceOwnership: false };
+export const controlPlane: Machine = {
+  name: 'control-plane',
+  index: 1,
+  host: 2,
+  kvm: false,
+  deviceOwnership: false,
+};
 
 /** worker-2 stays at containerd's defaults: Vmstead must work there too. */
 export const workers: readonly Machine[] = [

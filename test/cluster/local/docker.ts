@@ -30,13 +30,28 @@ export async function connectDocker(): Promise<ContainerRuntimeClient> {
 export const nodeCapabilities = [
   ...['AUDIT_CONTROL', 'AUDIT_READ', 'BLOCK_SUSPEND', 'DAC_READ_SEARCH', 'IPC_LOCK', 'IPC_OWNER', 'LEASE'],
   ...['LINUX_IMMUTABLE', 'MAC_ADMIN', 'MAC_OVERRIDE', 'NET_ADMIN', 'NET_BROADCAST', 'SYS_ADMIN', 'SYS_BOOT'],
-  ...['SYS_MODULE', 'SYS_NICE', 'SYS_PACCT', 'SYS_PTRACE', 'SYS_RAWIO', 'SYS_TIME', 'SYS_TTY_CONFIG', 'SYSLOG'],
+  ...[
+    'SYS_MODULE',
+    'SYS_NICE',
+    'SYS_PACCT',
+    'SYS_PTRACE',
+    'SYS_RAWIO',
+    'SYS_TIME',
+    'SYS_TTY_CONFIG',
+    'SYSLOG',
+  ],
   'WAKE_ALARM',
 ];
 
 /** The containers of a cluster, running or not, by machine name. */
-export async function clusterContainers(docker: Docker, cluster: string): Promise<Map<string, ContainerSummary>> {
-  const list = await docker.listContainers({ all: true, filters: { label: [`${labels.cluster}=${cluster}`] } });
+export async function clusterContainers(
+  docker: Docker,
+  cluster: string,
+): Promise<Map<string, ContainerSummary>> {
+  const list = await docker.listContainers({
+    all: true,
+    filters: { label: [`${labels.cluster}=${cluster}`] },
+  });
   return new Map(
     list.map((info) => [
       info.Labels[labels.machine] ?? info.Id,
@@ -75,10 +90,15 @@ export async function removeContainer(docker: Docker, id: string): Promise<void>
 }
 
 /** Takes the first /24 below 10.231.0.0/16 that no Docker network uses, and makes the cluster's own network there. */
-export async function createNetwork(docker: Docker, cluster: string, tags: Record<string, string>): Promise<string> {
+export async function createNetwork(
+  docker: Docker,
+  cluster: string,
+  tags: Record<string, string>,
+): Promise<string> {
   const used = new Set<string>();
   for (const network of await docker.listNetworks()) {
-    for (const config of network.IPAM?.Config ?? []) if (config.Subnet) used.add(config.Subnet.split('/')[0] ?? '');
+    for (const config of network.IPAM?.Config ?? [])
+      if (config.Subnet) used.add(config.Subnet.split('/')[0] ?? '');
   }
   for (let third = 1; third < 255; third++) {
     const prefix = `10.231.${third}`;

@@ -40,11 +40,15 @@ export function clusterFiles(directory: string): ClusterFiles {
 
 async function writeServices(folder: string, services: Record<string, string>): Promise<void> {
   await mkdir(join(folder, 'services'), { recursive: true });
-  for (const [name, script] of Object.entries(services)) await writeFile(join(folder, 'services', name), script);
+  for (const [name, script] of Object.entries(services))
+    await writeFile(join(folder, 'services', name), script);
 }
 
 /** Writes certificates, kubeconfigs and configuration of a new cluster; what an older one left is removed. */
-export async function writeClusterFiles(files: ClusterFiles, address: (machine: Machine) => string): Promise<void> {
+export async function writeClusterFiles(
+  files: ClusterFiles,
+  address: (machine: Machine) => string,
+): Promise<void> {
   await rm(files.directory, { recursive: true, force: true });
   await mkdir(files.shared, { recursive: true });
   for (const machine of [controlPlane, ...workers]) {
@@ -74,7 +78,11 @@ export async function writeClusterFiles(files: ClusterFiles, address: (machine: 
       const subject = `/O=system:nodes/CN=system:node:${machine.name}`;
       return [
         kubeconfig(join(folder, 'kubelet.kubeconfig'), `kubelet-${machine.name}`, subject),
-        kubeconfig(join(folder, 'kube-proxy.kubeconfig'), `kube-proxy-${machine.name}`, '/CN=system:kube-proxy'),
+        kubeconfig(
+          join(folder, 'kube-proxy.kubeconfig'),
+          `kube-proxy-${machine.name}`,
+          '/CN=system:kube-proxy',
+        ),
       ];
     }),
     writeFile(join(controlPlaneFolder, 'audit-policy.json'), JSON.stringify(auditPolicy)),

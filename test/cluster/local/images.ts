@@ -23,7 +23,9 @@ async function saveImage(docker: Docker, directory: string, reference: string): 
   const image = docker.getImage(reference);
   const { Id } = await image.inspect().catch((error: { statusCode?: number }) => {
     if (error.statusCode !== 404) throw error;
-    throw new Error(`image ${reference} is not in the local Docker engine: build it first ("npm run images")`);
+    throw new Error(
+      `image ${reference} is not in the local Docker engine: build it first ("npm run images")`,
+    );
   });
   const prefix = `${reference.replaceAll(/[/:]/g, '_')}@`;
   const file = `${prefix}${Id.replace('sha256:', '').slice(0, 16)}.tar`;
@@ -34,7 +36,8 @@ async function saveImage(docker: Docker, directory: string, reference: string): 
   await pipeline(await image.get(), createWriteStream(partial));
   await rename(partial, path);
   for (const other of await readdir(directory)) {
-    if (other.startsWith(prefix) && other !== file && other.endsWith('.tar')) await rm(join(directory, other));
+    if (other.startsWith(prefix) && other !== file && other.endsWith('.tar'))
+      await rm(join(directory, other));
   }
   return { reference, file };
 }
@@ -51,7 +54,9 @@ async function importImage(node: NodeHandle, image: SavedImage): Promise<void> {
     ctr --namespace k8s.io images import --snapshotter overlayfs '${imagesMount}/${image.file}'
     mkdir -p "$(dirname '${mark}')" && touch '${mark}'`);
   if (result.exitCode !== 0) {
-    throw new Error(`importing ${image.reference} on ${node.name}: ${(result.stdout + result.stderr).trim()}`);
+    throw new Error(
+      `importing ${image.reference} on ${node.name}: ${(result.stdout + result.stderr).trim()}`,
+    );
   }
 }
 
