@@ -7,6 +7,11 @@ const HEADER_AGE_MS = 60_000;
 
 /** Reads a kubeconfig (all that kubectl understands, exec plugins included); `context` picks another than the current one. */
 export async function fromKubeconfig(path?: string, context?: string): Promise<Connection> {
+  return connectionOf(loadKubeconfig(path, context), path);
+}
+
+/** The kubeconfig itself, for who needs its namespace or client-node's own calls. */
+export function loadKubeconfig(path?: string, context?: string): KubeConfig {
   const config = new KubeConfig();
   if (path) config.loadFromFile(path);
   else config.loadFromDefault();
@@ -18,6 +23,11 @@ export async function fromKubeconfig(path?: string, context?: string): Promise<C
     }
     config.setCurrentContext(context);
   }
+  return config;
+}
+
+/** The connection to the current context's cluster; `path` is for messages. */
+export async function connectionOf(config: KubeConfig, path?: string): Promise<Connection> {
   const cluster = config.getCurrentCluster();
   if (cluster === null) {
     throw new Error(
