@@ -27,3 +27,14 @@ export interface ControllerMetrics extends QueueMetrics {
 }
 
 export interface KubeMetrics extends ApiMetrics, CacheMetrics, ControllerMetrics {}
+
+/** Reports nothing: for tests and tools. */
+export const noMetrics: KubeMetrics = {
+  request: () => {},
+  watchRestart: () => {},
+  badLine: () => {},
+  size: () => {},
+  depth: () => {},
+  waited: () => {},
+  reconciled: () => {},
+};

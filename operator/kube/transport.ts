@@ -3,6 +3,7 @@ import { Agent, request as httpsRequest } from 'node:https';
 import type { Connection } from './connection.ts';
 import { ApiError, type Status, TransportError } from './errors.ts';
 import type { ApiMetrics } from './metrics.ts';
+import { sleep } from './sleep.ts';
 
 /** Whole time a request may take, retries included, unless it says otherwise. */
 const DEADLINE_MS = 30_000;
@@ -110,6 +111,7 @@ export function createTransport(connection: Connection, options: TransportOption
       const later = (code === 429 || code >= 500) && error.retryAfterMs !== undefined;
       if (!later || retries === MAX_RETRIES) throw error;
       await sleep(error.retryAfterMs ?? 0, signal);
+      if (signal.aborted) throw error;
     }
   };
 
@@ -196,18 +198,4 @@ function retryAfter(response: IncomingMessage, status: Status): number | undefin
 
 function secondsSince(started: number): number {
   return (performance.now() - started) / 1000;
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(new Error('aborted'));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', stop, { once: true });
-  });
 }
