@@ -1,0 +1,37 @@
+/** What the pure part of the launcher must know of its surroundings: found out before, never looked up here. */
+
+/** Where the launcher and QEMU meet: all on one tmpfs. */
+export interface RunPaths {
+  qmp: string;
+  pid: string;
+  console: string;
+  serialLog: string;
+  guestAgent: string;
+  guestPort: string;
+}
+
+/** A file or device that a disk is made of. */
+interface Storage {
+  driver: 'file' | 'host_device';
+  filename: string;
+  format: 'raw' | 'qcow2';
+  /** The filesystem takes O_DIRECT. */
+  direct: boolean;
+}
+
+export interface PreparedDisk extends Storage {
+  readOnly: boolean;
+  /** For a throw-away overlay: the image below it and the most that the overlay's file may grow to. */
+  overlay?: { base: Storage; maxBytes: number };
+}
+
+export interface Host {
+  run: RunPaths;
+  /** One for each disk of the description, in its order. */
+  disks: readonly PreparedDisk[];
+  /** The NoCloud seed, a raw image. */
+  seed?: string;
+  /** UEFI code image; the variables' path is in the description. */
+  uefiCode?: string;
+  aio: 'io_uring' | 'native' | 'threads';
+}

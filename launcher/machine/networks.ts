@@ -1,0 +1,38 @@
+/** Network cards on QEMU's user network, with the pod's ports forwarded to the guest's. */
+import type { MachineDescription, MachineNetwork } from '../../crds/machine-description.ts';
+import { networkPlace } from './pci.ts';
+import { json } from './quoting.ts';
+
+const DRIVER: Record<MachineNetwork['model'], string> = { virtio: 'virtio-net-pci', e1000e: 'e1000e' };
+
+/** A forward of the same port: all of the pod's IPv4 addresses to the address that DHCP gave the guest. */
+function forward({ protocol, port }: MachineNetwork['ports'][number]): string {
+  return `${protocol.toLowerCase()}:0.0.0.0:${port}-:${port}`;
+}
+
+export function netdev({ networks, hostname }: MachineDescription): string[] {
+  return networks.flatMap(({ ports }, index) => [
+    '-netdev',
+    json({
+      type: 'user',
+      id: `net${index}`,
+      hostname,
+      ...(ports.length === 0 ? {} : { hostfwd: ports.map((port) => ({ str: forward(port) })) }),
+    }),
+  ]);
+}
+
+export function netDevice({ networks }: MachineDescription): string[] {
+  return networks.flatMap(({ name, model, mac }, index) => [
+    '-device',
+    json({
+      driver: DRIVER[model],
+      id: `network-${name}`,
+      netdev: `net${index}`,
+      mac,
+      // No network boot: without its ROM the firmware does not try, and starts sooner.
+      romfile: '',
+      ...networkPlace(index),
+    }),
+  ]);
+}
