@@ -76,6 +76,8 @@ export const downMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('command'), id: text, name: commandName }),
   /** The VM belongs to another launcher, or to none: stop at once. */
   z.strictObject({ type: z.literal('disowned'), reason: text }),
+  /** Echo of a heartbeat: a launcher that hears none for HEARTBEAT_DEADLINE dials again. */
+  z.strictObject({ type: z.literal('heartbeat') }),
 ]);
 export type DownMessage = z.infer<typeof downMessage>;
 export type CommandName = z.infer<typeof commandName>;
