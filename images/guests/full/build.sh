@@ -1,0 +1,26 @@
+#!/bin/sh
+# Makes the full guest's disk from its file system: build.sh SOURCES ROOTFS.tar OUTPUT
+# Runs as root (owners and modes of files) inside the tools' image; needs no mount and no loop device.
+set -eu
+sources=$1 archive=$2 output=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+root=$work/root
+
+mkdir "$root"
+tar -xpf "$archive" -C "$root" --numeric-owner --xattrs --xattrs-include='*'
+# What the container engine puts its own files over.
+rm -rf "$root/.dockerenv" "$root"/dev/* "$root"/run/* "$root"/tmp/*
+echo debian >"$root/etc/hostname"
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+ln -sf ../run/systemd/resolve/stub-resolv.conf "$root/etc/resolv.conf"
+cp "$root/usr/share/vmstead-packages.txt" "$output/packages.txt"
+
+size_mib=$(($(du -sm --apparent-size "$root" | cut -f 1) * 5 / 4 + 256)) # room for what a guest writes
+truncate -s "${size_mib}M" "$work/root.ext4"
+mke2fs -q -t ext4 -L vmstead-root -m 0 -O ^metadata_csum_seed,^orphan_file -E lazy_itable_init=0,root_owner=0:0 \
+  -d "$root" "$work/root.ext4"
+
+mkdir -p "$work/esp/EFI/debian"
+cp "$sources/esp-grub.cfg" "$work/esp/EFI/debian/grub.cfg"
+sh "$sources/../disk/make-disk.sh" "$work/esp" 16 "$work/root.ext4" "$output/disk.qcow2"
