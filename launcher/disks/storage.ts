@@ -1,0 +1,93 @@
+/** What a disk lies on: files and devices, checked before QEMU is told of them. */
+import { closeSync, constants, lstatSync, openSync, type Stats } from 'node:fs';
+import { errno, LauncherError } from '../errors.ts';
+
+/** A regular file, no link: a link in a volume that others write to may point to any file of the launcher. */
+export function regularFile(disk: string, path: string): Stats {
+  const stats = lookAt(path);
+  if (stats === undefined) {
+    throw new LauncherError(
+      'DISK_MISSING',
+      `disk ${disk}: there is no ${path}; put a raw disk of that name into the claim, or correct the source in the spec`,
+    );
+  }
+  if (!stats.isFile()) {
+    throw new LauncherError('DISK_NOT_A_DISK', `disk ${disk}: ${path} is not a regular file`);
+  }
+  return stats;
+}
+
+export function lookAt(path: string): Stats | undefined {
+  try {
+    return lstatSync(path);
+  } catch (error) {
+    if (errno(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Whether the file system takes O_DIRECT (tmpfs and some network file systems refuse). Also the check that
+ * the launcher, and so QEMU, may open the file at all.
+ */
+export function takesDirect(disk: string, path: string, readOnly: boolean): boolean {
+  const flags = (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_NOFOLLOW;
+  try {
+    closeSync(openSync(path, flags | constants.O_DIRECT));
+    return true;
+  } catch (error) {
+    if (errno(error) !== 'EINVAL') throw openError(disk, path, error);
+  }
+  try {
+    closeSync(openSync(path, flags));
+    return false;
+  } catch (error) {
+    throw openError(disk, path, error);
+  }
+}
+
+/**
+ * Claims a block device for as long as the descriptor lives: image locks belong to the device node, of which
+ * every container has its own, but O_EXCL belongs to the device. QEMU inherits the descriptor, so that the
+ * claim outlives the launcher.
+ */
+export function claimDevice(disk: string, path: string, readOnly: boolean): number {
+  const stats = lookAt(path);
+  if (stats === undefined) {
+    throw new LauncherError('DISK_MISSING', `disk ${disk}: there is no device ${path} in the pod`);
+  }
+  if (!stats.isBlockDevice()) {
+    throw new LauncherError('DISK_NOT_A_DISK', `disk ${disk}: ${path} is not a block device`);
+  }
+  try {
+    return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
+  } catch (error) {
+    throw openError(disk, path, error);
+  }
+}
+
+function openError(disk: string, path: string, error: unknown): LauncherError {
+  const code = errno(error);
+  if (code === 'EBUSY') {
+    return new LauncherError(
+      'DISK_BUSY',
+      `disk ${disk}: the device ${path} is in use on this node; end what uses it, then start the VM again`,
+      { cause: error },
+    );
+  }
+  if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
+    return new LauncherError(
+      'DISK_NO_PERMISSION',
+      `disk ${disk}: user ${process.getuid?.()} may not open ${path} (${code}); for a filesystem claim let group ${process.getgid?.()} write, ` +
+        'for a block claim set device_ownership_from_security_context = true in containerd',
+      { cause: error },
+    );
+  }
+  return new LauncherError(
+    'DISK_UNREADABLE',
+    `disk ${disk}: cannot open ${path}: ${(error as Error).message}`,
+    {
+      cause: error,
+    },
+  );
+}
