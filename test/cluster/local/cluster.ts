@@ -37,6 +37,9 @@ async function until(what: string, logs: string, attempt: () => Promise<boolean>
   }
 }
 
+/** Settings of the engine's API (1.41) that its type declarations do not know yet. */
+const newerHostConfig: object = { CgroupnsMode: 'private' };
+
 /** Names of the nodes whose condition Ready is True. */
 async function readyNodes(kubeconfig: string): Promise<Set<string>> {
   const answer = await apiGet(kubeconfig, '/api/v1/nodes');
@@ -159,12 +162,12 @@ export class LocalProvider implements ClusterProvider {
             EndpointsConfig: { [this.name]: { IPAMConfig: { IPv4Address: address(machine) } } },
           },
           HostConfig: {
+            ...newerHostConfig,
             NetworkMode: this.name,
             CapAdd: nodeCapabilities,
             SecurityOpt: ['seccomp=unconfined', 'apparmor=unconfined'],
             MaskedPaths: [],
             ReadonlyPaths: [],
-            CgroupnsMode: 'private',
             DeviceCgroupRules: ['a *:* rwm'],
             Tmpfs: { '/run': 'exec,dev,suid', '/tmp': 'exec,dev,suid' },
             Binds: [
@@ -215,6 +218,7 @@ export class LocalProvider implements ClusterProvider {
   async #handle(client: ContainerRuntimeClient): Promise<Cluster> {
     const docker = client.container.dockerode;
     const files = this.#files;
+    const clusterName = this.name;
     const containers = await clusterContainers(docker, this.name);
     const handle = async (machine: Machine): Promise<NodeHandle> => {
       const id = containers.get(machine.name)?.id ?? '';
@@ -232,7 +236,7 @@ export class LocalProvider implements ClusterProvider {
       auditLogPath: join(files.logs(controlPlane.name), 'audit.log'),
       node(name) {
         const found = nodes.find((node) => node.name === name);
-        if (!found) throw new Error(`there is no node "${name}" in cluster "${this.name}"`);
+        if (!found) throw new Error(`there is no node "${name}" in cluster "${clusterName}"`);
         return found;
       },
       loadImages: (references) => loadImages(docker, savedImages, nodes, references),

@@ -121,3 +121,21 @@ export async function removeNetworks(docker: Docker, cluster: string): Promise<v
   const networks = await docker.listNetworks({ filters: { label: [`${labels.cluster}=${cluster}`] } });
   await Promise.all(networks.map((network) => docker.getNetwork(network.Id).remove()));
 }
+
+/** Names of the clusters that a checkout started. */
+export async function localClusters(checkout: string): Promise<string[]> {
+  const docker = (await connectDocker()).container.dockerode;
+  const list = await docker.listContainers({
+    all: true,
+    filters: { label: [`${labels.checkout}=${checkout}`] },
+  });
+  return [...new Set(list.map((info) => info.Labels[labels.cluster] ?? ''))]
+    .filter((name) => name !== '')
+    .sort();
+}
+
+/** How many containers run, whoever started them. */
+export async function runningContainers(): Promise<number> {
+  const docker = (await connectDocker()).container.dockerode;
+  return (await docker.listContainers()).length;
+}

@@ -1,0 +1,6 @@
+import { passThrough } from './script.ts';
+
+/** More arguments go to vitest: a file, `--watch`, … */
+export async function run(args: readonly string[]): Promise<number> {
+  return passThrough('vitest', [args.includes('--watch') ? 'watch' : 'run', '--project', 'unit', ...args]);
+}

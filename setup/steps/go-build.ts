@@ -1,0 +1,181 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { type BinaryFolder, binaries, root } from '../paths.ts';
+import {
+  CONTAINERD_VERSION,
+  COREDNS_VERSION,
+  HELM_VERSION,
+  KUBERNETES_VERSION,
+  LOCAL_PATH_PROVISIONER_VERSION,
+  PROMETHEUS_VERSION,
+} from '../versions.ts';
+import { hasProgram } from './packages.ts';
+import { SetupError, type Step, type StepContext } from './step.ts';
+
+const run = promisify(execFile);
+
+/** Static binaries; the right Go comes from the module proxy when the machine's own is older. */
+const environment = { CGO_ENABLED: '0', GOTOOLCHAIN: 'auto', GOWORK: 'off', GOFLAGS: '-buildvcs=false' };
+
+interface GoProgram {
+  folder: BinaryFolder;
+  title: string;
+  module: string;
+  version: string;
+  /** Paths of commands within the module. */
+  commands: readonly string[];
+  tags?: string;
+  linkerFlags?: string;
+}
+
+/** Compiles commands into the folder's place in the cache: made aside, then renamed, so it is whole or not there. */
+async function compile(
+  context: StepContext,
+  directory: string,
+  program: GoProgram,
+  packages: readonly string[],
+): Promise<void> {
+  const flags = ['-trimpath', ...(program.tags ? ['-tags', program.tags] : [])];
+  const env = { ...process.env, ...environment };
+  const list = await run('go', ['list', '-deps', ...flags.slice(1), ...packages], {
+    cwd: directory,
+    env,
+    maxBuffer: 1 << 26,
+  });
+  const total = list.stdout.trim().split('\n').length;
+  const target = binaries[program.folder];
+  const partial = `${target}.${process.pid}.part`;
+  await mkdir(partial, { recursive: true });
+  let compiled = 0;
+  await context.run(
+    'go',
+    [
+      ...['build', '-v', ...flags, '-ldflags', `-s -w ${program.linkerFlags ?? ''}`.trim()],
+      ...['-o', `${partial}/`, ...packages],
+    ],
+    {
+      cwd: directory,
+      env: environment,
+      onLine: (line) => {
+        if (!line.startsWith('go: '))
+          context.progress(Math.min(++compiled / total, 0.98), `${compiled}/${total}`);
+      },
+    },
+  );
+  await rm(target, { recursive: true, force: true });
+  await rename(partial, target);
+}
+
+/** Fetches a module at a version and returns its folder (read-only, checked against the checksum database). */
+async function download(module: string, version: string): Promise<string> {
+  const { stdout } = await run('go', ['mod', 'download', '-json', `${module}@${version}`], {
+    env: { ...process.env, ...environment },
+  });
+  return (JSON.parse(stdout) as { Dir: string }).Dir;
+}
+
+async function requireGo(): Promise<void> {
+  if (await hasProgram('go')) return;
+  throw new SetupError(
+    'Go 1.24 or newer is needed to build Kubernetes: install it, or use a cluster of your own with VMSTEAD_KUBECONFIG',
+  );
+}
+
+function goStep(program: GoProgram, run: (context: StepContext) => Promise<void>): Step {
+  return {
+    name: program.folder,
+    title: program.title,
+    needs: [],
+    lane: 'go',
+    isDone: async () => existsSync(binaries[program.folder]),
+    async run(context) {
+      await requireGo();
+      await mkdir(dirname(binaries[program.folder]), { recursive: true });
+      context.progress(undefined, 'fetching modules');
+      await run(context);
+    },
+  };
+}
+
+/** A program built in its own module, with the versions of its dependencies that it was released with. */
+function released(program: GoProgram): Step {
+  return goStep(program, async (context) => {
+    const directory = await download(program.module, program.version);
+    const packages = program.commands.map((command) => (command === '' ? '.' : `./${command}`));
+    await compile(context, directory, program, packages);
+  });
+}
+
+const kubernetesCommands = [
+  ...['kube-apiserver', 'kube-controller-manager', 'kube-scheduler', 'kubelet', 'kube-proxy', 'kubectl'],
+].map((name) => `cmd/${name}`);
+
+/** Kubernetes replaces its staging modules by folders that its module does not carry: ours names the released ones. */
+const kubernetes: GoProgram = {
+  folder: 'kubernetes',
+  title: `Kubernetes ${KUBERNETES_VERSION}`,
+  module: 'k8s.io/kubernetes',
+  version: KUBERNETES_VERSION,
+  commands: kubernetesCommands,
+  linkerFlags: `-X k8s.io/component-base/version.gitVersion=${KUBERNETES_VERSION}`,
+};
+
+const kubernetesStep = goStep(kubernetes, async (context) => {
+  const directory = await mkdtemp(join(tmpdir(), 'vmstead-kubernetes-'));
+  try {
+    await cp(join(root, 'setup', 'kubernetes'), directory, { recursive: true });
+    await compile(
+      context,
+      directory,
+      kubernetes,
+      kubernetes.commands.map((command) => `${kubernetes.module}/${command}`),
+    );
+  } finally {
+    await rm(directory, { recursive: true, force: true });
+  }
+});
+
+export const goSteps: readonly Step[] = [
+  kubernetesStep,
+  released({
+    folder: 'containerd',
+    title: `containerd ${CONTAINERD_VERSION}`,
+    module: 'github.com/containerd/containerd/v2',
+    version: CONTAINERD_VERSION,
+    commands: ['cmd/containerd', 'cmd/containerd-shim-runc-v2', 'cmd/ctr'],
+    tags: 'no_btrfs',
+    linkerFlags: `-X github.com/containerd/containerd/v2/version.Version=${CONTAINERD_VERSION}`,
+  }),
+  released({
+    folder: 'coredns',
+    title: `CoreDNS ${COREDNS_VERSION}`,
+    module: 'github.com/coredns/coredns',
+    version: COREDNS_VERSION,
+    commands: [''],
+  }),
+  released({
+    folder: 'localPathProvisioner',
+    title: `local-path-provisioner ${LOCAL_PATH_PROVISIONER_VERSION}`,
+    module: 'github.com/rancher/local-path-provisioner',
+    version: LOCAL_PATH_PROVISIONER_VERSION,
+    commands: [''],
+  }),
+  released({
+    folder: 'helm',
+    title: `Helm ${HELM_VERSION}`,
+    module: 'helm.sh/helm/v4',
+    version: HELM_VERSION,
+    commands: ['cmd/helm'],
+  }),
+  released({
+    folder: 'promtool',
+    title: 'promtool',
+    module: 'github.com/prometheus/prometheus',
+    version: PROMETHEUS_VERSION,
+    commands: ['cmd/promtool'],
+  }),
+];

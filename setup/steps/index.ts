@@ -1,0 +1,42 @@
+import { baseImage } from './base-image.ts';
+import { debianPackages } from './debian-packages.ts';
+import { dockerEngine } from './docker-engine.ts';
+import { runSteps } from './engine.ts';
+import { goSteps } from './go-build.ts';
+import { etcd, nodeImageStep, nodeToolImages } from './node-image.ts';
+import { reporterFor } from './reporter.ts';
+import type { Step } from './step.ts';
+
+/** Every step of the set-up. A new one: write its file, add it here and to those of the lists below that need it. */
+const steps: readonly Step[] = [
+  debianPackages,
+  dockerEngine,
+  baseImage,
+  ...goSteps,
+  nodeImageStep,
+  nodeToolImages,
+  etcd,
+];
+
+/** What the local cluster needs. */
+export const clusterSteps = [
+  ...['debian-packages', 'docker-engine', 'node-image', 'node-tool-images'],
+  ...['kubernetes', 'containerd', 'coredns', 'localPathProvisioner'],
+];
+
+/** What building product and guest images needs. */
+export const imageSteps = ['docker-engine', 'base-image'];
+
+/** What installing the chart needs. */
+export const chartSteps = ['helm'];
+
+/** What the bare API server of the tests needs. */
+export const apiServerSteps = ['debian-packages', 'kubernetes', 'etcd'];
+
+/** What the remaining tests need. */
+export const testSteps = [...clusterSteps, ...imageSteps, ...chartSteps, ...apiServerSteps, 'promtool'];
+
+/** Does what is missing of the wanted steps, and shows it. */
+export async function setUp(wanted: readonly string[]): Promise<void> {
+  await runSteps(steps, wanted, reporterFor(process.stdout));
+}
