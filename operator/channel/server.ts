@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import { CHANNEL_PATH, CHANNEL_PROTOCOL } from '../../crds/channel.ts';
@@ -122,7 +122,7 @@ export class ChannelServer {
       refuse(socket, verdict);
       return;
     }
-    if ('setKeepAlive' in socket) (socket as import('node:net').Socket).setKeepAlive(true, 15_000);
+    (socket as Socket).setKeepAlive(true, 15_000);
     socket.write(
       `HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ${CHANNEL_PROTOCOL}\r\n\r\n`,
     );

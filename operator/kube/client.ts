@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
+import type { V1ObjectMeta } from '@kubernetes/client-node';
 import { failpoint } from './failpoint.ts';
-import type { Draft, KubeObject, ObjectRef } from './object.ts';
+import type { Draft, KubeObject, ObjectRef, Wire } from './object.ts';
 import { apiVersionOf, type Resource, type ResourceName } from './resources.ts';
 import type { HttpRequest, Transport } from './transport.ts';
 
@@ -86,7 +87,7 @@ export interface KubeClient {
 }
 
 interface HasName {
-  readonly metadata: { readonly name?: string | undefined; readonly namespace?: string | undefined };
+  readonly metadata: Wire<V1ObjectMeta>;
 }
 
 interface ListBody<T> {
@@ -127,8 +128,13 @@ function writeQuery(options: WriteOptions): Query {
   };
 }
 
+export interface ClientOptions {
+  /** Asked before each write; throws when this process may not write (any more), for instance because it does not lead. */
+  readonly mayWrite?: () => void;
+}
+
 /** A client over one transport. */
-export function createClient(transport: Transport): KubeClient {
+export function createClient(transport: Transport, { mayWrite }: ClientOptions = {}): KubeClient {
   const read = async (verb: string, resource: ResourceName, path: string, options: CallOptions) =>
     await transport.request({ method: 'GET', path, verb, resource: resource.plural, ...calling(options) });
 
@@ -140,6 +146,7 @@ export function createClient(transport: Transport): KubeClient {
   ) => {
     const label = options.subresource ? `${resource.plural}/${options.subresource}` : resource.plural;
     const point = `api:${verb}:${label}`;
+    mayWrite?.();
     failpoint(point, 'before');
     const answer = await transport.request({ ...request, verb, resource: label, ...calling(options) });
     failpoint(point, 'after');

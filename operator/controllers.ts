@@ -1,0 +1,7 @@
+import type { OperatorDeps } from './deps.ts';
+import type { Controller } from './kube/controller.ts';
+
+/** All controllers of the operator; each makes the caches that it reads through `deps.cache`. */
+export function controllers(_deps: OperatorDeps): Controller[] {
+  return [];
+}
