@@ -1,3 +1,130 @@
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { buildImages, type Images } from '../../images/build.ts';
+import { clusterProvider } from '../../test/cluster/index.ts';
+import { kubectl, kubectlPath } from '../../test/cluster/kubectl.ts';
+import type { Cluster } from '../../test/cluster/provider.ts';
+import { deploy, helmPath, pushedImagesPath } from '../deploy.ts';
+import { root, stateDirectory } from '../paths.ts';
+import { chartSteps, clusterSteps, imageSteps, setUp } from '../steps/index.ts';
+import { elapsed } from '../steps/reporter.ts';
+import { SetupError, type Step, type StepContext } from '../steps/step.ts';
+import { proof, type VirtualMachineView, vmIsUp, waitingFor } from './proof.ts';
+
+const example = 'examples/vm.yaml';
+const guestTimeout = 180_000;
+
+/** A step that is asked for each time; what it makes is seen when it has run. */
+function always(
+  name: string,
+  title: string,
+  needs: readonly string[],
+  run: (context: StepContext) => Promise<void>,
+): Step {
+  let done = false;
+  return {
+    name,
+    title,
+    needs,
+    isDone: async () => done,
+    async run(context) {
+      await run(context);
+      done = true;
+    },
+  };
+}
+
+async function pushedImages(): Promise<Images> {
+  const text = await readFile(pushedImagesPath, 'utf8').catch(() => undefined);
+  if (text !== undefined) return JSON.parse(text) as Images;
+  throw new SetupError(
+    'your cluster needs the images in a registry: run "npm run images -- --push REGISTRY" first',
+  );
+}
+
+async function readVm(kubeconfig: string): Promise<VirtualMachineView> {
+  return JSON.parse(
+    await kubectl(kubeconfig, ['get', '--filename', join(root, example), '--output', 'json']),
+  );
+}
+
+/** Applies the example and waits for its guest. @throws Error with what the VM says it waits for */
+async function bootExample(context: StepContext, kubeconfig: string): Promise<void> {
+  await kubectl(kubeconfig, ['apply', '--filename', join(root, example)]);
+  const deadline = Date.now() + guestTimeout;
+  for (;;) {
+    const vm = await readVm(kubeconfig);
+    if (vmIsUp(vm)) return;
+    context.progress(undefined, waitingFor(vm));
+    if (Date.now() > deadline) {
+      throw new Error(`the guest is not up after ${guestTimeout / 1000} s: ${waitingFor(vm)}`);
+    }
+    await sleep(300);
+  }
+}
+
+/** Puts kubectl, helm and kubectl-vm of this set-up where a person can add one folder to the PATH. */
+async function linkPrograms(): Promise<string> {
+  const folder = join(stateDirectory, 'bin');
+  await mkdir(folder, { recursive: true });
+  const programs = {
+    kubectl: kubectlPath(),
+    helm: helmPath(),
+    'kubectl-vm': join(root, 'cli', 'bin', 'kubectl-vm'),
+  };
+  for (const [name, path] of Object.entries(programs)) {
+    if (!existsSync(path)) continue;
+    await rm(join(folder, name), { force: true });
+    await symlink(path, join(folder, name));
+  }
+  return folder;
+}
+
+/** Sets up what is missing, starts the cluster, installs the chart, boots the example, and proves it. */
 export async function run(): Promise<number> {
+  const start = Date.now();
+  const own = process.env.VMSTEAD_KUBECONFIG !== undefined;
+  let images: Images | undefined;
+  let cluster: Cluster | undefined;
+  const report =
+    (context: StepContext) =>
+    (message: string): void => {
+      context.log(message);
+      context.progress(undefined, message);
+    };
+  const steps = [
+    always('images', 'Images', own ? [] : imageSteps, async (context) => {
+      images = own ? await pushedImages() : await buildImages({ report: report(context) });
+    }),
+    always('cluster', 'Cluster', own ? [] : clusterSteps, async (context) => {
+      cluster = await clusterProvider().ensure(report(context));
+    }),
+    always('load', 'Images on the nodes', ['cluster', 'images'], async () => {
+      await cluster!.loadImages(Object.values(images!));
+    }),
+    always('chart', 'Helm chart', ['load', ...(own ? [] : chartSteps)], async () => {
+      await deploy(cluster!.kubeconfigPath, images!);
+    }),
+    always('vm', `VM of ${example}`, ['chart'], (context) => bootExample(context, cluster!.kubeconfigPath)),
+  ];
+  await setUp(['vm'], steps);
+
+  const kubeconfig = cluster!.kubeconfigPath;
+  const vm = await readVm(kubeconfig);
+  const { name, namespace } = vm.metadata;
+  const log = await kubectl(kubeconfig, [
+    ...['logs', '--namespace', namespace, vm.status?.launcher?.podName ?? '', '--tail', '200'],
+  ]);
+  console.log(`\n${proof(vm, log)}\n`);
+  const folder = relative(process.cwd(), await linkPrograms());
+  console.log(`All of it took ${elapsed(Date.now() - start)}. Next:`);
+  console.log(
+    `  export PATH="$PWD/${folder}:$PATH" KUBECONFIG="$PWD/${relative(process.cwd(), kubeconfig)}"`,
+  );
+  console.log(`  kubectl get vm --output wide`);
+  console.log(`  kubectl vm console ${name}`);
+  console.log(`  kubectl vm stop ${name}`);
   return 0;
 }

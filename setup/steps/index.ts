@@ -36,7 +36,11 @@ export const apiServerSteps = ['debian-packages', 'kubernetes', 'etcd'];
 /** What the remaining tests need. */
 export const testSteps = [...clusterSteps, ...imageSteps, ...chartSteps, ...apiServerSteps, 'promtool'];
 
-/** Does what is missing of the wanted steps, and shows it. */
-export async function setUp(wanted: readonly string[]): Promise<void> {
-  await runSteps(steps, wanted, reporterFor(process.stdout));
+/**
+ * Does what is missing of the wanted steps, and shows it.
+ *
+ * @param more a command's own steps
+ */
+export async function setUp(wanted: readonly string[], more: readonly Step[] = []): Promise<void> {
+  await runSteps([...steps, ...more], wanted, reporterFor(process.stdout));
 }
