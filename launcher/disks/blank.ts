@@ -11,7 +11,8 @@ import {
   statfsSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { errno, LauncherError } from '../errors.ts';
+import { VmsteadError } from '../../crds/errors.ts';
+import { errno } from '../errno.ts';
 import { lookAt } from './storage.ts';
 
 const MIB = 1024 * 1024;
@@ -31,7 +32,7 @@ export function blankBytes(maxBytes: number, freeBytes: number): number {
   return Math.floor(Math.min(maxBytes, freeBytes * (1 - RESERVED)) / MIB) * MIB;
 }
 
-/** Makes the disk when its volume is empty. Returns whether it did; throws DISK_NOT_EMPTY, DISK_NO_PERMISSION. */
+/** Makes the disk when its volume is empty. Returns whether it did; throws DiskUnusable. */
 export function createBlank(disk: string, path: string, maxBytes: number): boolean {
   if (lookAt(path) !== undefined) return false;
   const directory = dirname(path);
@@ -41,13 +42,13 @@ export function createBlank(disk: string, path: string, maxBytes: number): boole
     const room = statfsSync(directory);
     const bytes = blankBytes(maxBytes, room.bavail * room.bsize);
     if (bytes < MIB)
-      throw new LauncherError('DISK_UNREADABLE', `disk ${disk}: its volume has no room for a disk`);
+      throw new VmsteadError('DiskUnusable', `disk ${disk}: its volume has no room for a disk`);
     publish(join(directory, UNFINISHED), path, (file) => ftruncateSync(file, bytes));
   } catch (error) {
     const code = errno(error);
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
-    throw new LauncherError(
-      'DISK_NO_PERMISSION',
+    throw new VmsteadError(
+      'DiskUnusable',
       `disk ${disk}: user ${process.getuid?.()} may not write to its volume at ${directory}; let group ${process.getgid?.()} write there (storage that skips fsGroup needs it done by hand)`,
       { cause: error },
     );
@@ -58,8 +59,8 @@ export function createBlank(disk: string, path: string, maxBytes: number): boole
 function refuseOtherContent(disk: string, directory: string, name: string): void {
   const other = readdirSync(directory).filter((entry) => !IGNORED.has(entry));
   if (other.length === 0) return;
-  throw new LauncherError(
-    'DISK_NOT_EMPTY',
+  throw new VmsteadError(
+    'DiskUnusable',
     `disk ${disk}: its volume has no ${name} but is not empty (${other.slice(0, 3).join(', ')}); ` +
       'a new disk is made in an empty volume only: empty it, or put the data in as that file',
   );

@@ -1,7 +1,8 @@
 /** Paths in an image: its symbolic links mean the image, never the launcher's own file system. */
 import { lstatSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { errno, LauncherError } from '../errors.ts';
+import { VmsteadError } from '../../crds/errors.ts';
+import { errno } from '../errno.ts';
 
 /** More links than any image needs; also ends a loop of links. */
 const MOST_LINKS = 40;
@@ -9,7 +10,7 @@ const MOST_LINKS = 40;
 /**
  * The real path of `path` with `root` as its root directory, as in a chroot: a link in an image that points
  * to `/etc/vmstead/token` must not put the launcher's token on a guest's disk.
- * Throws DISK_MISSING, or IMAGE_REFUSED for a loop of links.
+ * Throws DiskUnusable when there is nothing, or a loop of links.
  */
 export function resolveInside(root: string, path: string): string {
   const todo = path.split('/').reverse();
@@ -29,7 +30,7 @@ export function resolveInside(root: string, path: string): string {
       continue;
     }
     if (++links > MOST_LINKS) {
-      throw new LauncherError('IMAGE_REFUSED', `${path} in the image is a loop of symbolic links`);
+      throw new VmsteadError('DiskUnusable', `${path} in the image is a loop of symbolic links`);
     }
     if (target.startsWith('/')) done.length = 0;
     todo.push(...target.split('/').reverse());
@@ -42,8 +43,8 @@ function linkTarget(root: string, path: string, here: string): string | undefine
     return lstatSync(here).isSymbolicLink() ? readlinkSync(here) : undefined;
   } catch (error) {
     if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw error;
-    throw new LauncherError(
-      'DISK_MISSING',
+    throw new VmsteadError(
+      'DiskUnusable',
       `there is no ${path} in the image mounted at ${root}; correct the path in the spec, or the image`,
     );
   }

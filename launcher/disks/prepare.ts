@@ -1,8 +1,8 @@
 /** Makes and checks what the description's disks lie on, and says how QEMU is to open it. */
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { VmsteadError } from '../../crds/errors.ts';
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
-import { LauncherError } from '../errors.ts';
 import type { PreparedDisk } from '../machine/host.ts';
 import { createBlank } from './blank.ts';
 import { resolveInside } from './inside.ts';
@@ -17,7 +17,7 @@ interface PreparedDisks {
 
 type Backend<T extends MachineDisk['backend']['type']> = Extract<MachineDisk['backend'], { type: T }>;
 
-/** Throws LauncherError: DISK_… and IMAGE_REFUSED. */
+/** Throws DiskBusy and DiskUnusable. */
 export function prepareDisks({ disks }: Pick<MachineDescription, 'disks'>): PreparedDisks {
   const claims: number[] = [];
   const prepared = disks.map((disk): PreparedDisk => {
@@ -62,11 +62,11 @@ function onlyDisk(name: string, directory: string): string {
   try {
     entries = readdirSync(resolveInside(directory, IMAGE_FOLDER));
   } catch (error) {
-    if (!(error instanceof LauncherError)) throw error;
+    if (!(error instanceof VmsteadError)) throw error;
   }
   if (entries.length === 1) return join(IMAGE_FOLDER, entries[0]!);
-  throw new LauncherError(
-    'DISK_MISSING',
+  throw new VmsteadError(
+    'DiskUnusable',
     `disk ${name}: its image has ${entries.length === 0 ? 'no file' : `${entries.length} files`} in ${IMAGE_FOLDER}; name the disk's path in the spec`,
   );
 }

@@ -3,7 +3,7 @@
  * Source: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt
  */
 import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
-import { LauncherError } from '../errors.ts';
+import { VmsteadError } from '../../crds/errors.ts';
 
 const MAGIC = 0x514649fb;
 const CLUSTER_BITS = 16;
@@ -20,7 +20,7 @@ export interface ImageFormat {
 
 /**
  * Format and size of a disk in an image. The image is read-only and no guest writes to it, so that its first
- * bytes may be believed; whatever would make QEMU open another file is refused (IMAGE_REFUSED).
+ * bytes may be believed; whatever would make QEMU open another file is refused (DiskUnusable).
  */
 export function inspectImage(path: string, fileBytes: number): ImageFormat {
   const header = Buffer.alloc(HEADER_LENGTH);
@@ -31,13 +31,13 @@ export function inspectImage(path: string, fileBytes: number): ImageFormat {
     closeSync(file);
   }
   if (header.readUInt32BE(0) !== MAGIC) {
-    if (fileBytes === 0) throw new LauncherError('DISK_NOT_A_DISK', `${path} is empty`);
+    if (fileBytes === 0) throw new VmsteadError('DiskUnusable', `${path} is empty`);
     return { format: 'raw', virtualBytes: Math.ceil(fileBytes / 512) * 512 };
   }
   const version = header.readUInt32BE(4);
   const refuse = (what: string): never => {
-    throw new LauncherError(
-      'IMAGE_REFUSED',
+    throw new VmsteadError(
+      'DiskUnusable',
       `${path} is a qcow2 image ${what}; convert it with qemu-img convert`,
     );
   };

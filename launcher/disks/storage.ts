@@ -1,18 +1,19 @@
 /** What a disk lies on: files and devices, checked before QEMU is told of them. */
 import { closeSync, constants, lstatSync, openSync, type Stats } from 'node:fs';
-import { errno, LauncherError } from '../errors.ts';
+import { VmsteadError } from '../../crds/errors.ts';
+import { errno } from '../errno.ts';
 
 /** A regular file, no link: a link in a volume that others write to may point to any file of the launcher. */
 export function regularFile(disk: string, path: string): Stats {
   const stats = lookAt(path);
   if (stats === undefined) {
-    throw new LauncherError(
-      'DISK_MISSING',
+    throw new VmsteadError(
+      'DiskUnusable',
       `disk ${disk}: there is no ${path}; put a raw disk of that name into the claim, or correct the source in the spec`,
     );
   }
   if (!stats.isFile()) {
-    throw new LauncherError('DISK_NOT_A_DISK', `disk ${disk}: ${path} is not a regular file`);
+    throw new VmsteadError('DiskUnusable', `disk ${disk}: ${path} is not a regular file`);
   }
   return stats;
 }
@@ -54,10 +55,10 @@ export function takesDirect(disk: string, path: string, readOnly: boolean): bool
 export function claimDevice(disk: string, path: string, readOnly: boolean): number {
   const stats = lookAt(path);
   if (stats === undefined) {
-    throw new LauncherError('DISK_MISSING', `disk ${disk}: there is no device ${path} in the pod`);
+    throw new VmsteadError('DiskUnusable', `disk ${disk}: there is no device ${path} in the pod`);
   }
   if (!stats.isBlockDevice()) {
-    throw new LauncherError('DISK_NOT_A_DISK', `disk ${disk}: ${path} is not a block device`);
+    throw new VmsteadError('DiskUnusable', `disk ${disk}: ${path} is not a block device`);
   }
   try {
     return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
@@ -66,28 +67,24 @@ export function claimDevice(disk: string, path: string, readOnly: boolean): numb
   }
 }
 
-function openError(disk: string, path: string, error: unknown): LauncherError {
+function openError(disk: string, path: string, error: unknown): VmsteadError {
   const code = errno(error);
   if (code === 'EBUSY') {
-    return new LauncherError(
-      'DISK_BUSY',
+    return new VmsteadError(
+      'DiskBusy',
       `disk ${disk}: the device ${path} is in use on this node; end what uses it, then start the VM again`,
       { cause: error },
     );
   }
   if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') {
-    return new LauncherError(
-      'DISK_NO_PERMISSION',
+    return new VmsteadError(
+      'DiskUnusable',
       `disk ${disk}: user ${process.getuid?.()} may not open ${path} (${code}); for a filesystem claim let group ${process.getgid?.()} write, ` +
         'for a block claim set device_ownership_from_security_context = true in containerd',
       { cause: error },
     );
   }
-  return new LauncherError(
-    'DISK_UNREADABLE',
-    `disk ${disk}: cannot open ${path}: ${(error as Error).message}`,
-    {
-      cause: error,
-    },
-  );
+  return new VmsteadError('DiskUnusable', `disk ${disk}: cannot open ${path}: ${(error as Error).message}`, {
+    cause: error,
+  });
 }

@@ -1,7 +1,7 @@
 /** UEFI's code, and the machine's own copy of its variables. */
 import { lstatSync, mkdirSync, readFileSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { LauncherError } from '../errors.ts';
+import { VmsteadError } from '../../crds/errors.ts';
 import { publish } from './blank.ts';
 import { lookAt } from './storage.ts';
 
@@ -19,13 +19,13 @@ const PLACES: readonly Firmware[] = [
 
 /**
  * Finds the code, and copies the template of the variables to `path` when nothing is there yet. Returns the
- * code's path; throws FIRMWARE_MISSING.
+ * code's path; throws MachineRefused.
  */
 export function prepareUefi(path: string): string {
   const found = PLACES.find(({ code }) => lookAt(code) !== undefined);
   if (found === undefined) {
-    throw new LauncherError(
-      'FIRMWARE_MISSING',
+    throw new VmsteadError(
+      'MachineRefused',
       'firmware UEFI needs OVMF, which is not installed beside this QEMU; on Debian: apt-get install ovmf',
     );
   }
@@ -35,7 +35,7 @@ export function prepareUefi(path: string): string {
     publish(`${path}.new`, path, (file) => writeSync(file, template));
   }
   if (!lstatSync(path).isFile()) {
-    throw new LauncherError('FIRMWARE_MISSING', `the UEFI variables ${path} are not a regular file`);
+    throw new VmsteadError('MachineRefused', `the UEFI variables ${path} are not a regular file`);
   }
   return found.code;
 }

@@ -1,7 +1,8 @@
+import { VmsteadError } from '../../crds/errors.ts';
+
 /** The machine description asks for what no QEMU can be started with. */
-export class InvalidMachine extends Error {
+export class InvalidMachine extends VmsteadError {
   constructor(message: string) {
-    super(message);
-    this.name = 'InvalidMachine';
+    super('MachineRefused', message);
   }
 }

@@ -1,12 +1,13 @@
+import { VmsteadError } from '../../crds/errors.ts';
+
 /** QEMU is alive and refused the command: `errorClass` and `description` are its own words. */
-export class QmpCommandError extends Error {
+export class QmpCommandError extends VmsteadError {
   readonly command: string;
   readonly errorClass: string;
   readonly description: string;
 
   constructor(command: string, errorClass: string, description: string) {
-    super(`QEMU refused ${command}: ${description}`);
-    this.name = 'QmpCommandError';
+    super('QmpRefused', `QEMU refused ${command}: ${description}`);
     this.command = command;
     this.errorClass = errorClass;
     this.description = description;
@@ -14,25 +15,22 @@ export class QmpCommandError extends Error {
 }
 
 /** The connection is gone, so QEMU has ended or is ending; whether the command was carried out is not known. */
-export class QmpClosedError extends Error {
+export class QmpClosedError extends VmsteadError {
   constructor(command: string) {
-    super(`the connection to QEMU was lost before it answered ${command}`);
-    this.name = 'QmpClosedError';
+    super('QmpClosed', `the connection to QEMU was lost before it answered ${command}`);
   }
 }
 
 /** No answer in time. QEMU answers in order, so it is stuck in this command or an earlier one. */
-export class QmpTimeoutError extends Error {
+export class QmpTimeoutError extends VmsteadError {
   constructor(command: string, milliseconds: number) {
-    super(`QEMU did not answer ${command} within ${milliseconds} ms`);
-    this.name = 'QmpTimeoutError';
+    super('QmpTimeout', `QEMU did not answer ${command} within ${milliseconds} ms`);
   }
 }
 
 /** What came over the socket is no QMP. */
-export class QmpProtocolError extends Error {
+export class QmpProtocolError extends VmsteadError {
   constructor(message: string) {
-    super(message);
-    this.name = 'QmpProtocolError';
+    super('QmpProtocol', message);
   }
 }

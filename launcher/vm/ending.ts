@@ -1,7 +1,7 @@
 /** How a run ended, told twice: in the termination message, and by the exit code. */
 import { writeFileSync } from 'node:fs';
+import { VmsteadError } from '../../crds/errors.ts';
 import type { RunResult, TerminationMessage } from '../../crds/machine-description.ts';
-import { LauncherError } from '../errors.ts';
 
 /**
  * Exit codes of the launcher. `supervise` passes on 0 and 64 to 79 and takes every other code for a launcher
@@ -30,10 +30,11 @@ export interface Ending {
 const LONGEST_MESSAGE = 2048;
 
 export function endingOf(error: unknown): Ending {
-  if (error instanceof LauncherError)
-    return { result: error.result, code: error.code, message: error.message };
   const message = error instanceof Error ? error.message : String(error);
-  return { result: 'QemuFailed', code: 'LAUNCHER_FAILED', message: `the launcher failed: ${message}` };
+  if (error instanceof VmsteadError && error.code in EXIT_CODE) {
+    return { result: error.code as RunResult, code: error.code, message };
+  }
+  return { result: 'QemuFailed', code: 'QemuFailed', message: `the launcher failed: ${message}` };
 }
 
 /** Messages hold what QEMU or a path said: printable ASCII only, so that the bound in bytes is kept as well. */

@@ -4,7 +4,7 @@
  */
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { errno } from '../errors.ts';
+import { errno } from '../errno.ts';
 import type { ProcessId } from './process.ts';
 
 export interface LifeRecord {
