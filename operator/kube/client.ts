@@ -76,15 +76,16 @@ export interface KubeClient {
     options?: WriteOptions,
   ): Promise<T>;
   /** Server-side apply: the object says all that `fieldManager` wants, and nothing else. */
-  apply<T extends KubeObject>(
-    resource: Resource<T>,
-    object: object & HasName,
-    options: ApplyOptions,
-  ): Promise<T>;
+  apply<T extends KubeObject>(resource: Resource<T>, object: Applied<T>, options: ApplyOptions): Promise<T>;
   delete<T extends KubeObject>(resource: Resource<T>, ref: ObjectRef, options?: DeleteOptions): Promise<void>;
   /** The body of a watch, with bookmarks: one JSON document a line. For the cache; controllers use that. */
   watch<T extends KubeObject>(resource: Resource<T>, options: WatchOptions): Promise<IncomingMessage>;
 }
+
+/** The part of an object that a manager applies: any of its fields, as deep as it has an opinion. */
+export type Applied<T extends KubeObject> = HasName & {
+  readonly [Field in Exclude<keyof T, 'metadata'>]?: unknown;
+};
 
 interface HasName {
   readonly metadata: Wire<V1ObjectMeta>;
@@ -221,11 +222,7 @@ export function createClient(transport: Transport, { mayWrite }: ClientOptions =
       return (await write('patch', resource, request, options)) as T;
     },
 
-    async apply<T extends KubeObject>(
-      resource: Resource<T>,
-      object: object & HasName,
-      options: ApplyOptions,
-    ) {
+    async apply<T extends KubeObject>(resource: Resource<T>, object: Applied<T>, options: ApplyOptions) {
       const request = {
         method: 'PATCH',
         path: withQuery(pathOf(resource, named(object), options.subresource), {
