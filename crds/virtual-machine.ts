@@ -415,13 +415,13 @@ export const virtualMachineStatus = z.strictObject({
     atomicList(z.strictObject({ field: shortText, running: shortText, wanted: shortText }), 32),
   ).optional(),
   power: described(
-    'What the last Start, Stop or Restart operation asks for. A change of spec.runStrategy ends it.',
+    'Whether the VM is wanted on, by its strategy or by the last operation, counted from the run after afterIncarnation. A change of spec.runStrategy begins anew.',
     z.strictObject({
       state: z.enum(['On', 'Off']),
-      operation: shortText,
-      operationUID: shortText,
       runStrategy: runStrategy,
-      replaces: described('The incarnation that a Restart ends.', z.int()).optional(),
+      afterIncarnation: z.int(),
+      operation: shortText.optional(),
+      operationUID: shortText.optional(),
     }),
   ).optional(),
   lastRun: described(

@@ -1,0 +1,301 @@
+/** What the operations of one VM ask for now, and how far each one is. Pure. */
+import type { CommandName } from '../../crds/channel.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type {
+  OperationType,
+  VirtualMachineOperation,
+  VirtualMachineOperationStatus,
+} from '../../crds/virtual-machine-operation.ts';
+import type { Power } from '../virtual-machine/power.ts';
+import { runStrategyOf } from '../virtual-machine/resolve.ts';
+
+const DEFAULT_TTL_SECONDS = 3600;
+
+/** What the operations need to know of the VM. */
+export interface Situation {
+  now: number;
+  vm: VirtualMachine;
+  power: Power;
+  highestIncarnation: number;
+  /** The run that is alive, if there is one. */
+  alive:
+    | { incarnation: number; state: 'Starting' | 'Running' | 'Paused' | 'IoError' | 'Stopping' | 'Unknown' }
+    | undefined;
+  /** Why the VM is not running yet, in the words of its Running condition. */
+  waitingFor: string;
+}
+
+export interface OperationUpdate {
+  operation: VirtualMachineOperation;
+  status: VirtualMachineOperationStatus;
+}
+
+export interface OperationsPlan {
+  power: Power;
+  /** End this incarnation and those before it; by force: without waiting for the guest. */
+  end: { upTo: number; force: boolean } | undefined;
+  commands: { operation: VirtualMachineOperation; name: CommandName }[];
+  updates: OperationUpdate[];
+  /** Operations whose time to live is over. */
+  expired: VirtualMachineOperation[];
+  /** Milliseconds until the next one expires. */
+  expiresIn: number | undefined;
+}
+
+const isFinished = (operation: VirtualMachineOperation): boolean =>
+  operation.status?.phase === 'Succeeded' || operation.status?.phase === 'Failed';
+
+const changesPower = (type: OperationType): boolean =>
+  type === 'Start' || type === 'Stop' || type === 'Restart';
+
+export function planOperations(
+  situation: Situation,
+  operations: readonly VirtualMachineOperation[],
+): OperationsPlan {
+  const plan: OperationsPlan = {
+    power: situation.power,
+    end: undefined,
+    commands: [],
+    updates: [],
+    expired: [],
+    expiresIn: undefined,
+  };
+  const open = operations.filter((operation) => !isFinished(operation)).sort(byAge);
+  const lastPower = open.filter((operation) => changesPower(operation.spec.type)).at(-1);
+  for (const operation of open) {
+    const superseded = changesPower(operation.spec.type) && operation !== lastPower;
+    const status = superseded
+      ? failed(
+          situation,
+          operation,
+          'Superseded',
+          `Superseded by ${lastPower?.spec.type} operation ${lastPower?.metadata.name}.`,
+        )
+      : advance(situation, plan, operation);
+    if (status && differs(operation.status, status)) plan.updates.push({ operation, status });
+  }
+  expire(situation, operations, plan);
+  return plan;
+}
+
+function byAge(a: VirtualMachineOperation, b: VirtualMachineOperation): number {
+  const [first, second] = [a, b].map((each) => each.metadata.creationTimestamp ?? '') as [string, string];
+  if (first !== second) return first < second ? -1 : 1;
+  return Number(a.metadata.resourceVersion ?? 0) - Number(b.metadata.resourceVersion ?? 0);
+}
+
+type Step = (
+  situation: Situation,
+  plan: OperationsPlan,
+  operation: VirtualMachineOperation,
+) => VirtualMachineOperationStatus | undefined;
+
+const advance: Step = (situation, plan, operation) => STEPS[operation.spec.type](situation, plan, operation);
+
+const STEPS: Record<OperationType, Step> = {
+  Start: (situation, plan, operation) => bringUp(situation, plan, operation, false),
+  Restart: (situation, plan, operation) => bringUp(situation, plan, operation, true),
+  Stop: stop,
+  Pause: (situation, plan, operation) => command(situation, plan, operation, 'pause', 'Paused'),
+  Resume: (situation, plan, operation) => command(situation, plan, operation, 'resume', 'Running'),
+  Reset: (situation, plan, operation) => command(situation, plan, operation, 'reset', undefined),
+};
+
+const begun = (plan: OperationsPlan, operation: VirtualMachineOperation): boolean =>
+  plan.power.operationUID === operation.metadata.uid;
+
+function setPower(
+  { vm }: Situation,
+  plan: OperationsPlan,
+  operation: VirtualMachineOperation,
+  state: 'On' | 'Off',
+  afterIncarnation: number,
+): void {
+  plan.power = {
+    state,
+    runStrategy: runStrategyOf(vm.spec),
+    afterIncarnation,
+    operation: operation.metadata.name,
+    ...(operation.metadata.uid === undefined ? {} : { operationUID: operation.metadata.uid }),
+  };
+}
+
+function bringUp(
+  situation: Situation,
+  plan: OperationsPlan,
+  operation: VirtualMachineOperation,
+  again: boolean,
+): VirtualMachineOperationStatus {
+  const { vm, alive, highestIncarnation } = situation;
+  if (runStrategyOf(vm.spec) === 'Halted') {
+    return failed(
+      situation,
+      operation,
+      'HaltedBySpec',
+      'spec.runStrategy is Halted, which keeps the VM off; set it to Manual or Always instead.',
+    );
+  }
+  if (!begun(plan, operation)) {
+    // A Start leaves what runs alone; a Restart asks for a run after it.
+    setPower(situation, plan, operation, 'On', alive && !again ? alive.incarnation - 1 : highestIncarnation);
+  }
+  const after = plan.power.afterIncarnation;
+  if (alive && alive.incarnation <= after) {
+    plan.end = { upTo: after, force: operation.spec.force === true };
+    return inProgress(situation, operation, 'Waiting for the guest to power itself off.');
+  }
+  if (alive && (alive.state === 'Running' || alive.state === 'Paused' || alive.state === 'IoError')) {
+    return succeeded(situation, operation, `The VM runs (incarnation ${alive.incarnation}).`);
+  }
+  const lastRun = vm.status?.lastRun;
+  if (!alive && lastRun && lastRun.incarnation > after) {
+    return failed(
+      situation,
+      operation,
+      lastRun.result,
+      `The VM ended before it was running: ${lastRun.message}`,
+    );
+  }
+  return inProgress(situation, operation, situation.waitingFor);
+}
+
+function stop(
+  situation: Situation,
+  plan: OperationsPlan,
+  operation: VirtualMachineOperation,
+): VirtualMachineOperationStatus {
+  const { alive, highestIncarnation } = situation;
+  if (!begun(plan, operation)) setPower(situation, plan, operation, 'Off', highestIncarnation);
+  if (!alive) return succeeded(situation, operation, 'The VM is off.');
+  plan.end = { upTo: highestIncarnation, force: operation.spec.force === true };
+  return inProgress(
+    situation,
+    operation,
+    alive.state === 'Unknown'
+      ? situation.waitingFor
+      : operation.spec.force === true
+        ? 'Waiting for the launcher to end.'
+        : 'Waiting for the guest to power itself off.',
+  );
+}
+
+function command(
+  situation: Situation,
+  plan: OperationsPlan,
+  operation: VirtualMachineOperation,
+  name: CommandName,
+  reached: 'Running' | 'Paused' | undefined,
+): VirtualMachineOperationStatus | undefined {
+  const { alive } = situation;
+  const { type } = operation.spec;
+  if (!alive || alive.state === 'Stopping') {
+    return failed(situation, operation, 'NotRunning', `The VM does not run; ${type} needs a running VM.`);
+  }
+  const startedIn = operation.status?.incarnation;
+  if (startedIn !== undefined && startedIn !== alive.incarnation) {
+    return failed(
+      situation,
+      operation,
+      'NotRunning',
+      `The VM was started again before ${type} was carried out.`,
+    );
+  }
+  if (alive.state === 'Starting') return inProgress(situation, operation, situation.waitingFor);
+  if (alive.state === 'Unknown') return inProgress(situation, operation, situation.waitingFor);
+  if (reached !== undefined && alive.state === reached)
+    return succeeded(situation, operation, `The VM is ${reached.toLowerCase()}.`);
+  plan.commands.push({ operation, name });
+  return undefined;
+}
+
+function expire(
+  situation: Situation,
+  operations: readonly VirtualMachineOperation[],
+  plan: OperationsPlan,
+): void {
+  for (const operation of operations) {
+    if (!isFinished(operation) || operation.status?.completedAt === undefined) continue;
+    const ttl = (operation.spec.ttlSecondsAfterFinished ?? DEFAULT_TTL_SECONDS) * 1000;
+    const left = Date.parse(operation.status.completedAt) + ttl - situation.now;
+    if (left <= 0) plan.expired.push(operation);
+    else plan.expiresIn = Math.min(plan.expiresIn ?? left, left);
+  }
+}
+
+/** The status of an operation that has begun and waits. */
+export function inProgress(
+  situation: Situation,
+  operation: VirtualMachineOperation,
+  message: string,
+): VirtualMachineOperationStatus {
+  return compose(situation, operation, 'InProgress', 'InProgress', message);
+}
+
+export function succeeded(
+  situation: Situation,
+  operation: VirtualMachineOperation,
+  message: string,
+): VirtualMachineOperationStatus {
+  return compose(situation, operation, 'Succeeded', 'Succeeded', message);
+}
+
+export function failed(
+  situation: Situation,
+  operation: VirtualMachineOperation,
+  reason: string,
+  message: string,
+): VirtualMachineOperationStatus {
+  return compose(situation, operation, 'Failed', reason, message);
+}
+
+function compose(
+  { now, alive }: Pick<Situation, 'now' | 'alive'>,
+  operation: VirtualMachineOperation,
+  phase: 'InProgress' | 'Succeeded' | 'Failed',
+  reason: string,
+  message: string,
+): VirtualMachineOperationStatus {
+  const at = new Date(now).toISOString();
+  const status: VirtualMachineOperationStatus = {
+    observedGeneration: operation.metadata.generation ?? 1,
+    phase,
+    reason,
+    message,
+    startedAt: operation.status?.startedAt ?? at,
+    conditions: [
+      {
+        type: 'Complete',
+        status: phase === 'Succeeded' ? 'True' : 'False',
+        reason,
+        message,
+        lastTransitionTime: phase === 'InProgress' ? (operation.status?.startedAt ?? at) : at,
+      },
+      // For kstatus: an operation that waits is in progress, one that failed stays so.
+      ...(phase === 'InProgress'
+        ? [kstatus('Reconciling', reason, message, operation.status?.startedAt ?? at)]
+        : phase === 'Failed'
+          ? [kstatus('Stalled', reason, message, at)]
+          : []),
+    ],
+  };
+  if (phase !== 'InProgress') status.completedAt = at;
+  const incarnation = operation.status?.incarnation ?? alive?.incarnation;
+  if (incarnation !== undefined) status.incarnation = incarnation;
+  return status;
+}
+
+function kstatus(type: string, reason: string, message: string, lastTransitionTime: string) {
+  return { type, status: 'True' as const, reason, message, lastTransitionTime };
+}
+
+function differs(
+  before: VirtualMachineOperationStatus | undefined,
+  after: VirtualMachineOperationStatus,
+): boolean {
+  return (
+    before === undefined ||
+    before.phase !== after.phase ||
+    before.reason !== after.reason ||
+    before.message !== after.message
+  );
+}

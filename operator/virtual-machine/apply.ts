@@ -1,0 +1,214 @@
+/** Carries a plan out, one write after the other. Every write may fail, be lost or be repeated without harm. */
+import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
+import type { LauncherRegistry } from '../channel/registry.ts';
+import { NotConnectedError } from '../channel/registry.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
+import { controllerUid, type ObjectRef } from '../kube/object.ts';
+import { leases, persistentvolumeclaims, pods } from '../kube/resources.ts';
+import { failed, type Situation, succeeded } from '../operation/progress.ts';
+import type { Caches } from './observe.ts';
+import type { Action } from './plan.ts';
+import { virtualmachineoperations, virtualmachines } from './resources.ts';
+import { refusalOf, type Wait } from './waiting.ts';
+
+export interface Hands {
+  client: KubeClient;
+  caches: Caches;
+  launchers: LauncherRegistry;
+}
+
+const FIELD_MANAGER = 'vmstead-operator';
+
+/** The API server refused what the VM needs: nothing that trying again at once would mend. */
+export class RefusedError extends Error {
+  override readonly name = 'RefusedError';
+  readonly wait: Wait;
+  constructor(wait: Wait) {
+    super(wait.message);
+    this.wait = wait;
+  }
+}
+
+type Doing<T extends Action['type']> = (
+  hands: Hands,
+  action: Extract<Action, { type: T }>,
+  situation: Pick<Situation, 'now' | 'alive'>,
+) => Promise<void>;
+
+const DO: { [T in Action['type']]: Doing<T> } = {
+  async CreateClaim({ client, caches }, { claim }) {
+    const made = await refusable(claim.metadata.namespace, client.create(persistentvolumeclaims, claim));
+    // Somebody else's claim of that name is judged in the next reconcile, like any that was there before.
+    if (made) caches.claims.remember(made);
+  },
+
+  async SetClaimOwner({ client, caches }, { claim, owners }) {
+    const { uid, resourceVersion } = claim.metadata;
+    const ref = refOf(claim);
+    caches.claims.remember(
+      await client.patch(persistentvolumeclaims, ref, {
+        metadata: { uid, resourceVersion, ownerReferences: owners },
+      }),
+    );
+  },
+
+  async TakeLease({ client, caches }, { lease, replaces }) {
+    const stored = replaces
+      ? await client.replace(leases, {
+          ...lease,
+          metadata: {
+            ...lease.metadata,
+            resourceVersion: replaces.metadata.resourceVersion,
+            uid: replaces.metadata.uid,
+          },
+        })
+      : await client.create(leases, lease);
+    caches.leases.remember(stored);
+  },
+
+  async CreatePod({ client, caches }, { pod }) {
+    const { namespace, name, ownerReferences, labels } = pod.metadata;
+    const ref: ObjectRef = { namespace, name: name ?? '' };
+    if (Number(labels?.['vmstead.io/incarnation']) > 1)
+      await refuseSecondLauncher(client, namespace ?? '', labels?.['vmstead.io/vm'] ?? '', caches);
+    const made = await refusable(namespace, client.create(pods, pod));
+    if (made) {
+      caches.pods.remember(made);
+      return;
+    }
+    const there = await orNotFound(client.get(pods, ref));
+    if (there && controllerUid(there) === ownerReferences?.[0]?.uid) return;
+    throw new RefusedError({
+      reason: 'PodNameTaken',
+      message: `Pod ${name} exists and is not this VM's; delete or rename it.`,
+    });
+  },
+
+  async DeletePod({ client }, { pod, graceSeconds }) {
+    await orNotFound(
+      client.delete(pods, refOf(pod), {
+        uid: pod.metadata.uid,
+        // Grace 0 would erase the object without asking the kubelet.
+        ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: Math.max(1, graceSeconds) }),
+      }),
+    );
+  },
+
+  async ReleaseLease({ client }, { lease }) {
+    const { uid, resourceVersion } = lease.metadata;
+    await orNotFound(client.delete(leases, refOf(lease), { uid, resourceVersion }));
+  },
+
+  async DropFinalizer({ client }, { pod }) {
+    const { uid, finalizers } = pod.metadata;
+    const rest = finalizers?.filter((each) => each !== LAUNCHER_FINALIZER) ?? [];
+    await orNotFound(client.patch(pods, refOf(pod), { metadata: { uid, finalizers: rest } }));
+  },
+
+  async Command({ client, caches, launchers }, { podUID, name, operation }, situation) {
+    const { uid = '' } = operation.metadata;
+    let status: ReturnType<typeof succeeded>;
+    try {
+      const { error } = await launchers.send(podUID, name, uid);
+      status = error
+        ? failed(situation as Situation, operation, error.code, error.message)
+        : succeeded(situation as Situation, operation, `The launcher carried out ${name}.`);
+    } catch (error) {
+      // It stays in progress: the launcher does a command at most once, however often it is sent.
+      if (error instanceof NotConnectedError) return;
+      throw error;
+    }
+    await updateOperation({ client, caches, launchers }, operation, status);
+  },
+
+  async UpdateOperation(hands, { operation, status }) {
+    await updateOperation(hands, operation, status);
+  },
+
+  async DeleteOperation({ client }, { operation }) {
+    const { uid } = operation.metadata;
+    await orNotFound(
+      client.delete(virtualmachineoperations, refOf(operation), { ...(uid === undefined ? {} : { uid }) }),
+    );
+  },
+};
+
+export async function carryOut(
+  hands: Hands,
+  action: Action,
+  situation: Pick<Situation, 'now' | 'alive'>,
+): Promise<void> {
+  await (DO[action.type] as Doing<Action['type']>)(hands, action as never, situation);
+}
+
+export async function writeStatus(
+  { client, caches }: Hands,
+  { namespace, name, uid }: { namespace: string; name: string; uid: string },
+  status: VirtualMachineStatus,
+): Promise<void> {
+  const stored = await client.apply(virtualmachines, statusPatch({ namespace, name, uid }, status), {
+    fieldManager: FIELD_MANAGER,
+    subresource: 'status',
+  });
+  caches.virtualMachines.remember(stored);
+}
+
+/** The uid keeps a status from landing on another object that has the name by now. */
+function statusPatch<S>(metadata: { namespace: string; name: string; uid: string }, status: S) {
+  return { metadata, status };
+}
+
+async function updateOperation(
+  { client, caches }: Hands,
+  operation: Extract<Action, { type: 'UpdateOperation' }>['operation'],
+  status: Extract<Action, { type: 'UpdateOperation' }>['status'],
+): Promise<void> {
+  const { namespace = '', name, uid = '' } = operation.metadata;
+  const stored = await orNotFound(
+    client.apply(virtualmachineoperations, statusPatch({ namespace, name, uid }, status), {
+      fieldManager: FIELD_MANAGER,
+      subresource: 'status',
+    }),
+  );
+  if (stored) caches.operations.remember(stored);
+}
+
+/**
+ * The cache may lag behind what an earlier leader did. The first life of a VM is safe by its pod's name
+ * alone; before a later one the API server itself is asked whether another is there that is not over.
+ */
+async function refuseSecondLauncher(
+  client: KubeClient,
+  namespace: string,
+  vm: string,
+  caches: Caches,
+): Promise<void> {
+  const there = await client.list(pods, { namespace, labelSelector: `vmstead.io/vm=${vm}` });
+  for (const pod of there) {
+    const cached = caches.pods.get(`${namespace}/${pod.metadata.name}`);
+    if (cached?.metadata.uid !== pod.metadata.uid) {
+      throw new Error(
+        `pod ${namespace}/${pod.metadata.name} is not in the cache yet; the start of its VM waits for it`,
+      );
+    }
+  }
+}
+
+/** The object that was created; nothing where the name is taken; a RefusedError where a policy refuses it. */
+async function refusable<T>(namespace: string | undefined, creating: Promise<T>): Promise<T | undefined> {
+  try {
+    return await creating;
+  } catch (error) {
+    if (isAlreadyExists(error)) return undefined;
+    if (error instanceof ApiError && (error.reason === 'Forbidden' || error.reason === 'Invalid')) {
+      throw new RefusedError(refusalOf(error.reason, error.statusMessage, namespace ?? ''));
+    }
+    throw error;
+  }
+}
+
+function refOf({ metadata }: { metadata: { namespace?: string | undefined; name: string } }): ObjectRef {
+  return { namespace: metadata.namespace, name: metadata.name };
+}

@@ -1,0 +1,175 @@
+/** The claims of a VM's disks: made once, adopted or refused, never emptied. */
+import { ANNOTATION, API_VERSION, LABEL, MANAGED_BY } from '../../crds/api.ts';
+import { parseBytes } from '../../crds/quantity.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { Draft } from '../kube/object.ts';
+import type { PersistentVolumeClaim } from '../kube/resources.ts';
+import type { DiskClaim } from './machine.ts';
+import { STATE_DISK, stateClaimName } from './names.ts';
+import { claimOf } from './resolve.ts';
+import type { World } from './world.ts';
+
+/** One claim that the VM needs. */
+export interface NeededClaim {
+  /** Name of the disk, or STATE_DISK. */
+  disk: string;
+  name: string;
+  /** How to make it; absent for a claim that the spec names. */
+  template: ClaimTemplate | undefined;
+}
+
+interface ClaimTemplate {
+  size: string;
+  storageClassName?: string | undefined;
+  accessModes?: readonly string[] | undefined;
+  volumeMode?: string | undefined;
+  reclaimPolicy?: 'Retain' | 'Delete' | undefined;
+}
+
+export function neededClaims(vm: VirtualMachine): NeededClaim[] {
+  const needed: NeededClaim[] = [];
+  if (vm.spec.state) {
+    needed.push({ disk: STATE_DISK, name: stateClaimName(vm.metadata.name), template: vm.spec.state });
+  }
+  for (const disk of vm.spec.disks ?? []) {
+    const name = claimOf(vm.metadata.name, disk);
+    if (name !== undefined)
+      needed.push({ disk: disk.name, name, template: disk.source.blank ? disk.claim : undefined });
+  }
+  return needed;
+}
+
+export interface ClaimProblem {
+  reason: string;
+  message: string;
+}
+
+export interface ClaimsPlan {
+  create: Draft<PersistentVolumeClaim>[];
+  /** Claims whose owner reference no longer fits spec.reclaimPolicy. */
+  setOwner: { claim: PersistentVolumeClaim; owners: Owner[] }[];
+  /** Claims that are there and may be used. */
+  usable: { disk: string; claim: PersistentVolumeClaim }[];
+  problems: ClaimProblem[];
+}
+
+type Owner = NonNullable<PersistentVolumeClaim['metadata']['ownerReferences']>[number];
+
+export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
+  const plan: ClaimsPlan = { create: [], setOwner: [], usable: [], problems: [] };
+  for (const needed of neededClaims(vm)) {
+    const claim = world.claims.get(needed.name);
+    if (!claim) {
+      if (needed.template) plan.create.push(draftClaim(world.namespace, vm, needed, needed.template));
+      else plan.problems.push(missing(needed));
+      continue;
+    }
+    const problem = refuse(vm, needed, claim);
+    if (problem) plan.problems.push(problem);
+    else plan.usable.push({ disk: needed.disk, claim });
+    if (!problem && needed.template) {
+      const owners = ownersOf(vm, needed.template);
+      const has = claim.metadata.ownerReferences?.some((owner) => owner.uid === vm.metadata.uid) === true;
+      if (has !== owners.length > 0) plan.setOwner.push({ claim, owners });
+    }
+  }
+  return plan;
+}
+
+function missing({ disk, name }: NeededClaim): ClaimProblem {
+  return {
+    reason: 'ClaimNotFound',
+    message: `PersistentVolumeClaim ${name} of disk ${disk} does not exist; create it, or name another one in spec.disks.`,
+  };
+}
+
+/** Why a claim that is there cannot be used, if so. */
+function refuse(
+  vm: VirtualMachine,
+  needed: NeededClaim,
+  claim: PersistentVolumeClaim,
+): ClaimProblem | undefined {
+  const { name, disk, template } = needed;
+  if (claim.metadata.deletionTimestamp !== undefined) {
+    return {
+      reason: 'ClaimTerminating',
+      message: `PersistentVolumeClaim ${name} of disk ${disk} is being deleted; the VM starts when it is gone and made anew, or there again.`,
+    };
+  }
+  const labels = claim.metadata.labels ?? {};
+  if (
+    template &&
+    !(
+      labels[LABEL.managedBy] === MANAGED_BY &&
+      labels[LABEL.vm] === vm.metadata.name &&
+      labels[LABEL.disk] === disk
+    )
+  ) {
+    return {
+      reason: 'ClaimNotOurs',
+      message: `PersistentVolumeClaim ${name} exists but was not made for disk ${disk} of this VM. To use its data, name it in source.claim of the disk; to leave it alone, give the disk another name.`,
+    };
+  }
+  if (claim.status?.phase === 'Lost') {
+    return {
+      reason: 'ClaimLost',
+      message: `PersistentVolumeClaim ${name} of disk ${disk} has lost its volume ${claim.spec?.volumeName ?? ''}; restore the volume from a backup.`,
+    };
+  }
+  return undefined;
+}
+
+function ownersOf(vm: VirtualMachine, template: ClaimTemplate): Owner[] {
+  if (template.reclaimPolicy !== 'Delete') return [];
+  return [
+    { apiVersion: API_VERSION, kind: 'VirtualMachine', name: vm.metadata.name, uid: vm.metadata.uid ?? '' },
+  ];
+}
+
+function draftClaim(
+  namespace: string,
+  vm: VirtualMachine,
+  { disk, name }: NeededClaim,
+  template: ClaimTemplate,
+): Draft<PersistentVolumeClaim> {
+  const owners = ownersOf(vm, template);
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: {
+      namespace,
+      name,
+      labels: { [LABEL.managedBy]: MANAGED_BY, [LABEL.vm]: vm.metadata.name, [LABEL.disk]: disk },
+      annotations: { [ANNOTATION.vmUid]: vm.metadata.uid ?? '' },
+      ...(owners.length > 0 ? { ownerReferences: owners } : {}),
+    },
+    spec: {
+      accessModes: [...(template.accessModes ?? ['ReadWriteOnce'])],
+      volumeMode: template.volumeMode ?? 'Filesystem',
+      resources: { requests: { storage: template.size } },
+      ...(template.storageClassName === undefined ? {} : { storageClassName: template.storageClassName }),
+    },
+  };
+}
+
+/** What the machine description needs of the usable claims, by disk. */
+export function diskClaims(usable: ClaimsPlan['usable']): Map<string, DiskClaim> {
+  return new Map(
+    usable.map(({ disk, claim }) => [
+      disk,
+      {
+        volumeMode: claim.spec?.volumeMode === 'Block' ? 'Block' : 'Filesystem',
+        bytes: storageBytes(claim.spec?.resources?.requests?.storage),
+      },
+    ]),
+  );
+}
+
+/** A claim somebody else made may use any form of quantity; what cannot be read bounds nothing. */
+function storageBytes(quantity: string | undefined): number {
+  try {
+    return Number(parseBytes(quantity ?? ''));
+  } catch {
+    return Number.MAX_SAFE_INTEGER;
+  }
+}

@@ -1,0 +1,214 @@
+/** The VirtualMachine controller: observe → plan → apply → status, one key a VM. */
+import { LABEL } from '../../crds/api.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { OperatorDeps } from '../deps.ts';
+import { Controller, type Outcome } from '../kube/controller.ts';
+import { leases, nodes, persistentvolumeclaims } from '../kube/resources.ts';
+import { claimUidOf } from '../ownership/claim-lease.ts';
+import { carryOut, type Hands, RefusedError, writeStatus } from './apply.ts';
+import { neededClaims } from './claims.ts';
+import { happenings } from './happenings.ts';
+import { type Caches, OURS, observe, projectNode, type Sources, vmOfLabel } from './observe.ts';
+import { earliest, type Plan, planVirtualMachine } from './plan.ts';
+import { virtualmachineoperations, virtualmachines } from './resources.ts';
+import { sameStatus, statusOf } from './status.ts';
+import type { Wait } from './waiting.ts';
+import type { World } from './world.ts';
+
+/** Machine type of VMs that name none: QEMU 10.0 of the launcher image has it, and so will its successors. */
+const DEFAULT_MACHINE_TYPE = 'pc-q35-10.0';
+/** Milliseconds until what the API server refused is tried again. */
+const REFUSED_AGAIN = 10_000;
+/** Milliseconds in which a new pod usually gets its node: its first status waits for that, and is one write less. */
+const SETTLING = 300;
+
+export function virtualMachineController(deps: OperatorDeps): Controller {
+  const caches = makeCaches(deps);
+  const sources: Sources = {
+    client: deps.client,
+    caches,
+    launchers: deps.launchers,
+    defaults: {
+      launcherImage: deps.config.launcherImage,
+      launcherImagePullPolicy: 'IfNotPresent',
+      defaultMachineType: DEFAULT_MACHINE_TYPE,
+      channel: {
+        addresses: [...deps.channel.addresses],
+        serverName: deps.channel.serverName,
+        caCertificate: deps.channel.caCertificate,
+      },
+    },
+    listeningSince: startedNow(deps),
+    now: () => deps.now().getTime(),
+  };
+  const hands: Hands = { client: deps.client, caches, launchers: deps.launchers };
+  const reconciler = new Reconciler(deps, sources, hands);
+  const controller = new Controller({
+    name: 'virtual-machine',
+    reconcile: (key) => reconciler.reconcile(key),
+    log: deps.log,
+    metrics: deps.metrics,
+  });
+  watchFor(controller, deps, caches);
+  return controller;
+}
+
+function startedNow(deps: OperatorDeps): () => number {
+  const at = deps.now().getTime();
+  return () => at;
+}
+
+function makeCaches(deps: OperatorDeps): Caches {
+  return {
+    virtualMachines: deps.cache(virtualmachines, {
+      indexes: {
+        claim: (vm) =>
+          neededClaims(vm as VirtualMachine).map(({ name }) => `${vm.metadata.namespace}/${name}`),
+      },
+    }),
+    operations: deps.cache(virtualmachineoperations, {
+      indexes: { vm: (each) => [`${each.metadata.namespace}/${each.spec.virtualMachine}`] },
+    }),
+    pods: deps.launcherPods,
+    claims: deps.cache(persistentvolumeclaims, { transform: projectClaim }),
+    leases: deps.cache(leases, {
+      labelSelector: `${OURS},${LABEL.vm}`,
+      indexes: { vm: vmOfLabel, claim: (lease) => [claimUidOf(lease)] },
+    }),
+    nodes: deps.cache(nodes, { transform: projectNode }),
+  };
+}
+
+function projectClaim<C extends { metadata: { annotations?: unknown } }>(claim: C): C {
+  return { ...claim, metadata: { ...claim.metadata, annotations: undefined } };
+}
+
+/** What changes makes which VM be looked at again. */
+function watchFor(controller: Controller, deps: OperatorDeps, caches: Caches): void {
+  const keyOf = (object: { metadata: { namespace?: string; name: string } }) =>
+    `${object.metadata.namespace}/${object.metadata.name}`;
+  const usersOf = (claimKey: string): void => {
+    for (const vm of caches.virtualMachines.by('claim', claimKey)) controller.enqueue(keyOf(vm));
+  };
+  caches.virtualMachines.onChange((vm, previous) => {
+    // Our own status writes come back as changes too; there is nothing new in them.
+    if (
+      previous &&
+      previous.metadata.generation === vm.metadata.generation &&
+      !vm.metadata.deletionTimestamp
+    ) {
+      if (
+        JSON.stringify(previous.metadata.labels) === JSON.stringify(vm.metadata.labels) &&
+        vm.status !== undefined
+      )
+        return;
+    }
+    controller.enqueue(keyOf(vm));
+  });
+  caches.operations.onChange((each) =>
+    controller.enqueue(`${each.metadata.namespace}/${each.spec.virtualMachine}`),
+  );
+  caches.pods.onChange((pod) => {
+    for (const key of vmOfLabel(pod)) controller.enqueue(key);
+  });
+  caches.claims.onChange((claim) => usersOf(keyOf(claim)));
+  caches.leases.onChange((lease) => {
+    for (const key of vmOfLabel(lease)) controller.enqueue(key);
+    const claim = lease.metadata.ownerReferences?.[0]?.name;
+    if (claim !== undefined) usersOf(`${lease.metadata.namespace}/${claim}`);
+  });
+  caches.nodes.onChange((node, previous) => {
+    if (
+      previous &&
+      JSON.stringify([previous.status, previous.spec]) === JSON.stringify([node.status, node.spec])
+    )
+      return;
+    for (const vm of caches.virtualMachines.list()) controller.enqueue(keyOf(vm));
+  });
+  deps.launchers.onChange(({ namespace, vm }) => controller.enqueue(`${namespace}/${vm}`));
+}
+
+class Reconciler {
+  readonly #deps: OperatorDeps;
+  readonly #sources: Sources;
+  readonly #hands: Hands;
+  /** When this process created each VM's pod: only to save a status write, so that losing it costs nothing. */
+  readonly #created = new Map<string, number>();
+
+  constructor(deps: OperatorDeps, sources: Sources, hands: Hands) {
+    this.#deps = deps;
+    this.#sources = sources;
+    this.#hands = hands;
+  }
+
+  async reconcile(key: string): Promise<Outcome> {
+    const slash = key.indexOf('/');
+    const world = await observe(this.#sources, key.slice(0, slash), key.slice(slash + 1));
+    const plan = planVirtualMachine(world);
+    const situation = { now: world.now, alive: undefined };
+    let refusal: Wait | undefined;
+    let failure: unknown;
+    try {
+      for (const action of plan.actions) {
+        await carryOut(this.#hands, action, situation);
+        if (action.type === 'CreatePod') this.#created.set(key, world.now);
+        this.#log(world, action);
+      }
+    } catch (error) {
+      if (error instanceof RefusedError) refusal = error.wait;
+      else failure = error;
+    }
+    const settling = this.#settling(key, world, plan, refusal);
+    if (settling !== undefined) {
+      if (failure) throw failure;
+      return { after: settling };
+    }
+    // The status is written also after an error: it is then that a person looks at it.
+    await this.#report(world, plan, refusal);
+    if (failure) throw failure;
+    for (const action of plan.afterStatus) {
+      await carryOut(this.#hands, action, situation);
+      this.#log(world, action);
+    }
+    if (!plan.decision) this.#created.delete(key);
+    const after = earliest([plan.after, refusal ? REFUSED_AGAIN : undefined]);
+    return after === undefined ? undefined : { after: Math.max(after, 10) };
+  }
+
+  /** Milliseconds that the first status of a new pod still waits, if it does. */
+  #settling(key: string, world: World, plan: Plan, refusal: Wait | undefined): number | undefined {
+    const created = this.#created.get(key);
+    if (created === undefined || refusal || plan.afterStatus.length > 0) return undefined;
+    const left = created + SETTLING - this.#sources.now();
+    const isNew = plan.decision?.stage.running.reason === 'Scheduling';
+    if (left > 0 && isNew && world.vm?.metadata.deletionTimestamp === undefined) return left;
+    this.#created.delete(key);
+    return undefined;
+  }
+
+  async #report(world: World, plan: Plan, refusal: Wait | undefined): Promise<void> {
+    const { decision } = plan;
+    if (!decision) return;
+    const before = decision.vm.status;
+    const status = statusOf(world, decision, refusal);
+    if (sameStatus(before, status)) return;
+    const { namespace, name } = world;
+    const uid = decision.vm.metadata.uid ?? '';
+    await writeStatus(this.#hands, { namespace, name, uid }, status);
+    for (const { type, reason, message } of happenings(before, status)) {
+      const regarding = {
+        apiVersion: decision.vm.apiVersion,
+        kind: decision.vm.kind,
+        metadata: { namespace, name, uid },
+      };
+      this.#deps.events.record(regarding, type, reason, message);
+    }
+  }
+
+  #log({ namespace, name }: World, action: Plan['actions'][number]): void {
+    this.#deps.log.info(
+      { controller: 'virtual-machine', namespace, vm: name, action: action.type },
+      'carried out',
+    );
+  }
+}

@@ -1,0 +1,132 @@
+/** Spec and what was observed → machine description: everything that the launcher needs to know. */
+import { type MachineDescription, type MachineDisk, POD_PATH } from '../../crds/machine-description.ts';
+import { parseBytes } from '../../crds/quantity.ts';
+import type { DiskSpec, VirtualMachineSpec } from '../../crds/virtual-machine.ts';
+import { deriveMac, deriveSerial } from './names.ts';
+import { TRANSLATION_BUFFER_MIB } from './overhead.ts';
+import type { Resolved } from './resolve.ts';
+
+/** Bytes that a throw-away overlay may grow to where the spec does not say. */
+export const DEFAULT_OVERLAY = '1Gi';
+
+/** Root ports for devices that come while the VM runs. */
+const HOTPLUG_PORTS = 4;
+
+/** Port of a launcher's /metrics on the pod's IP. */
+export const METRICS_PORT = 9095;
+
+/** What is known of a disk's claim when the machine is described. */
+export interface DiskClaim {
+  volumeMode: 'Filesystem' | 'Block';
+  /** Bytes that the claim was made for. */
+  bytes: number;
+}
+
+export interface MachineInput {
+  namespace: string;
+  name: string;
+  uid: string;
+  incarnation: number;
+  spec: VirtualMachineSpec;
+  resolved: Resolved;
+  /** By disk name; without a claim there is no entry. */
+  claims: ReadonlyMap<string, DiskClaim>;
+  channel: MachineDescription['channel'];
+}
+
+/** Describes the machine of one life of a VM, as it is inside its launcher pod. */
+export function describeMachine(input: MachineInput): MachineDescription {
+  const { namespace, name, spec, resolved } = input;
+  const description: MachineDescription = {
+    version: 1,
+    vm: { namespace, name, uid: input.uid },
+    incarnation: input.incarnation,
+    hostname: name,
+    uuid: resolved.uuid,
+    machineType: resolved.machineType,
+    accelerator: resolved.accelerator,
+    cpu: {
+      model: resolved.cpuModel,
+      sockets: resolved.sockets,
+      cores: resolved.cores,
+      threads: resolved.threads,
+    },
+    memoryMiB: resolved.memoryMiB,
+    firmware:
+      resolved.firmware === 'UEFI'
+        ? { type: 'UEFI', variables: `${POD_PATH.state}/uefi-variables.fd` }
+        : { type: 'BIOS' },
+    disks: (spec.disks ?? []).map((disk) => describeDisk(input, disk)),
+    networks: (spec.networks ?? []).map((network) => ({
+      name: network.name,
+      model: network.model ?? 'virtio',
+      mac: network.macAddress ?? deriveMac(namespace, name, network.name),
+      ports: (network.ports ?? []).map(({ port, protocol }) => ({ protocol: protocol ?? 'TCP', port })),
+    })),
+    hotplugPorts: HOTPLUG_PORTS,
+    terminationGracePeriodSeconds: resolved.graceSeconds,
+    metricsPort: METRICS_PORT,
+  };
+  if (spec.firmware?.serial !== undefined) description.serial = spec.firmware.serial;
+  if (resolved.accelerator === 'tcg') description.translationBufferMiB = TRANSLATION_BUFFER_MIB;
+  if (spec.kernel) {
+    const { path, initrdPath, commandLine } = spec.kernel;
+    description.kernel = { path: `${POD_PATH.kernel}${path}` };
+    if (initrdPath !== undefined) description.kernel.initrd = `${POD_PATH.kernel}${initrdPath}`;
+    if (commandLine !== undefined) description.kernel.commandLine = commandLine;
+  }
+  const cloudInit = describeCloudInit(input);
+  if (cloudInit) description.cloudInit = cloudInit;
+  if (input.channel) description.channel = input.channel;
+  return description;
+}
+
+function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
+  const device = disk.device ?? 'disk';
+  const described: MachineDisk = {
+    name: disk.name,
+    device,
+    bus: disk.bus ?? (device === 'cdrom' ? 'sata' : 'virtio'),
+    serial: disk.serial ?? deriveSerial(input.namespace, input.name, disk.name),
+    readOnly: device === 'cdrom' || disk.readOnly === true,
+    backend: describeBackend(input, disk),
+  };
+  if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
+  return described;
+}
+
+function describeBackend(input: MachineInput, disk: DiskSpec): MachineDisk['backend'] {
+  const { containerImage, blank } = disk.source;
+  if (containerImage) {
+    const overlay = {
+      path: `${POD_PATH.scratch}/${disk.name}.qcow2`,
+      maxBytes: Number(parseBytes(containerImage.overlaySize ?? DEFAULT_OVERLAY)),
+    };
+    const directory = `${POD_PATH.images}/${disk.name}`;
+    return containerImage.path === undefined
+      ? { type: 'image', directory, overlay }
+      : { type: 'image', directory, path: containerImage.path, overlay };
+  }
+  const claim = input.claims.get(disk.name);
+  if (claim?.volumeMode === 'Block') return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}` };
+  const path = `${POD_PATH.disks}/${disk.name}/disk.img`;
+  return blank && claim
+    ? { type: 'file', path, format: 'raw', create: { maxBytes: claim.bytes } }
+    : { type: 'file', path, format: 'raw' };
+}
+
+function describeCloudInit({ name, uid, spec }: MachineInput): MachineDescription['cloudInit'] {
+  const given = spec.cloudInit;
+  if (!given) return undefined;
+  const described: NonNullable<MachineDescription['cloudInit']> = {
+    // A VM made anew under the same name is another instance: cloud-init then runs its once-per-instance parts.
+    instanceId: uid,
+    hostname: given.hostname ?? name,
+    userData:
+      given.userData !== undefined ? { inline: given.userData } : { file: `${POD_PATH.userData}/userdata` },
+  };
+  if (given.networkData !== undefined) described.networkData = { inline: given.networkData };
+  else if (given.networkDataSecretRef)
+    described.networkData = { file: `${POD_PATH.networkData}/networkdata` };
+  return described;
+}

@@ -1,0 +1,175 @@
+/** Gathers a VM's world from the caches, with a look at the API server where a cache is not proof enough. */
+import { ANNOTATION, LABEL, MANAGED_BY } from '../../crds/api.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
+import type { LauncherRegistry } from '../channel/registry.ts';
+import type { Cache } from '../kube/cache.ts';
+import type { KubeClient } from '../kube/client.ts';
+import { orNotFound } from '../kube/errors.ts';
+import {
+  type CoreEvent,
+  events,
+  type Lease,
+  type Node,
+  type PersistentVolumeClaim,
+  type Pod,
+  pods as podResource,
+} from '../kube/resources.ts';
+import { claimUidOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { neededClaims } from './claims.ts';
+import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
+import type { LauncherContact, MachineDefaults, World } from './world.ts';
+
+export interface Caches {
+  virtualMachines: Cache<StoredVirtualMachine>;
+  operations: Cache<StoredOperation>;
+  pods: Cache<Pod>;
+  claims: Cache<PersistentVolumeClaim>;
+  leases: Cache<Lease>;
+  nodes: Cache<Node>;
+}
+
+export interface Sources {
+  client: KubeClient;
+  caches: Caches;
+  launchers: LauncherRegistry;
+  defaults: MachineDefaults;
+  listeningSince: () => number;
+  now: () => number;
+}
+
+export async function observe(sources: Sources, namespace: string, name: string): Promise<World> {
+  const { caches } = sources;
+  const key = `${namespace}/${name}`;
+  const now = sources.now();
+  const vm = caches.virtualMachines.get(key) as VirtualMachine | undefined;
+  const pods = caches.pods.by('vm', key);
+  const ownLeases = caches.leases.by('vm', key);
+  const claims = new Map<string, PersistentVolumeClaim>();
+  const leases = new Map(ownLeases.map((lease) => [claimUidOf(lease), lease]));
+  for (const { name: claimName } of vm ? neededClaims(vm) : []) {
+    const claim = caches.claims.get(`${namespace}/${claimName}`);
+    if (!claim) continue;
+    claims.set(claimName, claim);
+    const lease = caches.leases.by('claim', claim.metadata.uid)[0];
+    if (lease) leases.set(claim.metadata.uid, lease);
+  }
+  return {
+    now,
+    listeningSince: sources.listeningSince(),
+    namespace,
+    name,
+    vm,
+    pods,
+    claims,
+    leases,
+    ownLeases,
+    orphanLeases: await orphans(sources, [...leases.values()], now),
+    nodes: [...caches.nodes.list()],
+    operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
+    contacts: contactsOf(sources.launchers, pods),
+    warnings: await warningsOf(sources, pods),
+    defaults: sources.defaults,
+  };
+}
+
+function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<string, LauncherContact> {
+  const contacts = new Map<string, LauncherContact>();
+  for (const { metadata } of pods) {
+    const last = launchers.lastReport(metadata.uid);
+    if (!last) continue;
+    contacts.set(metadata.uid, {
+      connected: last.connected,
+      lastHeardAt: last.lastHeardAt.getTime(),
+      report: last.report,
+      launcherVersion: launchers.get(metadata.uid)?.hello?.launcherVersion,
+    });
+  }
+  return contacts;
+}
+
+/** A cache may lag behind; that a holder has no pod is only believed of the API server itself. */
+async function orphans(
+  { client, caches }: Sources,
+  leases: readonly Lease[],
+  now: number,
+): Promise<Set<string>> {
+  const orphaned = new Set<string>();
+  for (const lease of leases) {
+    const { namespace, name } = lease.metadata;
+    const holder = lease.spec?.holderIdentity;
+    if (holder === undefined || namespace === undefined) continue;
+    if (caches.pods.get(`${namespace}/${holder}`) || leaseAge(lease, now) < ORPHAN_AFTER) continue;
+    if ((await orNotFound(client.get(podResource, { namespace, name: holder }))) === undefined)
+      orphaned.add(name);
+  }
+  return orphaned;
+}
+
+/** Milliseconds that a pod may take to start before its events are asked for. */
+const PATIENCE = 3_000;
+
+/** Warnings about a pod that has a node but does not start; for the others the pod itself says enough. */
+async function warningsOf({ client, now }: Sources, pods: readonly Pod[]): Promise<readonly CoreEvent[]> {
+  for (const pod of pods) {
+    const started = pod.status?.containerStatuses?.some(
+      (each) => each.state?.running || each.state?.terminated,
+    );
+    const age = now() - Date.parse(pod.metadata.creationTimestamp ?? '');
+    if (started || pod.spec?.nodeName === undefined || age < PATIENCE) continue;
+    const { namespace, uid } = pod.metadata;
+    return client.list(events, {
+      ...(namespace ? { namespace } : {}),
+      fieldSelector: `involvedObject.uid=${uid},type=Warning`,
+    });
+  }
+  return [];
+}
+
+/** What of a pod the controller reads; a cache of whole pods would be several times as large. */
+export function projectPod(pod: Pod): Pod {
+  const { metadata, spec, status } = pod;
+  return {
+    metadata: stripMetadata(metadata, [ANNOTATION.machine]),
+    ...(spec
+      ? {
+          spec: {
+            containers: spec.containers.map((each) => ({
+              name: each.name,
+              ...(each.resources ? { resources: each.resources } : {}),
+            })),
+            ...(spec.nodeName === undefined ? {} : { nodeName: spec.nodeName }),
+          },
+        }
+      : {}),
+    ...(status ? { status } : {}),
+  };
+}
+
+export function projectNode(node: Node): Node {
+  const ready = node.status?.conditions?.filter((each) => each.type === 'Ready') ?? [];
+  return {
+    metadata: stripMetadata(node.metadata, []),
+    spec: { ...(node.spec?.taints ? { taints: node.spec.taints } : {}) },
+    status: {
+      ...(node.status?.allocatable ? { allocatable: node.status.allocatable } : {}),
+      // The heartbeat time would make every node an update every few seconds.
+      conditions: ready.map(({ lastHeartbeatTime: _, ...rest }) => rest),
+    },
+  };
+}
+
+function stripMetadata<M extends Pod['metadata']>(metadata: M, keep: readonly string[]): M {
+  const { managedFields: _managed, annotations, ...rest } = metadata;
+  const kept = Object.entries(annotations ?? {}).filter(([key]) => keep.includes(key));
+  return { ...rest, ...(kept.length > 0 ? { annotations: Object.fromEntries(kept) } : {}) } as M;
+}
+
+export const vmOfLabel = (object: {
+  metadata: { namespace?: string; labels?: Readonly<Record<string, string>> };
+}): string[] => {
+  const vm = object.metadata.labels?.[LABEL.vm];
+  return vm === undefined ? [] : [`${object.metadata.namespace}/${vm}`];
+};
+
+export const OURS = `${LABEL.managedBy}=${MANAGED_BY}`;

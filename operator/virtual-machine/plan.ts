@@ -1,0 +1,327 @@
+/**
+ * What to do about one VM, from what was observed. Pure: the same world gives the same plan, and a plan that
+ * was carried out gives an empty one.
+ */
+import { LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import type { CommandName } from '../../crds/channel.ts';
+import type { MachineDescription } from '../../crds/machine-description.ts';
+import type { VirtualMachine, VirtualMachineStatus } from '../../crds/virtual-machine.ts';
+import type {
+  VirtualMachineOperation,
+  VirtualMachineOperationStatus,
+} from '../../crds/virtual-machine-operation.ts';
+import type { Draft } from '../kube/object.ts';
+import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+import { planOperations, type Situation } from '../operation/progress.ts';
+import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
+import { describeMachine } from './machine.ts';
+import { podName } from './names.ts';
+import { launcherPod } from './pod.ts';
+import {
+  type CrashLoop,
+  crashLoopOf,
+  type LastRun,
+  lastRunOf,
+  type Power,
+  powerOf,
+  type Wish,
+  wishOf,
+} from './power.ts';
+import { chooseAccelerator, pinnedBy, type Resolved, resolve, runStrategyOf } from './resolve.ts';
+import { descriptionOf, highestIncarnation, type Run, runsOf } from './runs.ts';
+import { type Stage, stageOf } from './stage.ts';
+import type { Wait } from './waiting.ts';
+import type { World } from './world.ts';
+
+export type Action =
+  | { type: 'CreateClaim'; claim: Draft<PersistentVolumeClaim> }
+  | { type: 'SetClaimOwner'; claim: PersistentVolumeClaim; owners: readonly object[] }
+  | { type: 'TakeLease'; lease: Draft<Lease>; replaces: Lease | undefined }
+  | { type: 'CreatePod'; pod: Draft<Pod> }
+  /** Ends the launcher: the kubelet gives the guest `graceSeconds`, or what the pod says. */
+  | { type: 'DeletePod'; pod: Pod; graceSeconds: number | undefined }
+  | { type: 'ReleaseLease'; lease: Lease }
+  | { type: 'DropFinalizer'; pod: Pod }
+  | { type: 'Command'; podUID: string; name: CommandName; operation: VirtualMachineOperation }
+  | { type: 'UpdateOperation'; operation: VirtualMachineOperation; status: VirtualMachineOperationStatus }
+  | { type: 'DeleteOperation'; operation: VirtualMachineOperation };
+
+/** What was decided about a VM that exists; its status is computed from this. */
+export interface Decision {
+  vm: VirtualMachine;
+  runs: readonly Run[];
+  /** The run that may be alive. */
+  alive: Run | undefined;
+  wish: Wish;
+  power: Power;
+  lastRun: LastRun | undefined;
+  crashLoop: CrashLoop | undefined;
+  claims: ClaimsPlan;
+  /** What the running machine was made as, and what the next start would make of the spec. */
+  running: MachineDescription | undefined;
+  wanted: MachineDescription;
+  resolved: Resolved;
+  stage: Stage;
+  /** What the start waits for, if anything. */
+  wait: Wait | undefined;
+}
+
+export interface Plan {
+  /** In this order; the first that fails ends the reconcile. */
+  actions: Action[];
+  /** Only when the status that records what they erase is stored. */
+  afterStatus: Action[];
+  /** Absent: the VM is gone. */
+  decision: Decision | undefined;
+  /** Milliseconds after which time alone may change something. */
+  after: number | undefined;
+}
+
+export function planVirtualMachine(world: World): Plan {
+  const runs = runsOf(world);
+  const plan: Plan = { actions: [], afterStatus: [], decision: undefined, after: undefined };
+  const { vm } = world;
+  if (!vm || vm.metadata.deletionTimestamp !== undefined) {
+    for (const run of runs) endRun(run, undefined, plan);
+    reap(world, runs, () => true, plan);
+    for (const lease of abandoned(world, runs)) plan.afterStatus.push({ type: 'ReleaseLease', lease });
+    return plan;
+  }
+
+  const highest = highestIncarnation(world, runs);
+  const lastRun = lastRunOf(vm.status, runs);
+  const crashLoop = crashLoopOf(vm.status, runs, lastRun);
+  const claims = planClaims(world, vm);
+  // With two alive (which the pod names make impossible) the newer one is the VM, and both are seen to end.
+  const alive = runs.filter((run) => !run.end).at(-1);
+  const running = alive?.own ? descriptionOf(alive.pod) : undefined;
+  const pinned = pinnedBy(withRunningMachine(vm.status, running));
+  const accelerator = chooseAccelerator(vm.spec, world.nodes);
+  const resolved = resolve(world, vm.spec, pinned, accelerator, world.defaults.defaultMachineType);
+  const operations = planOperations(
+    situationOf(world, vm, runs, alive, powerOf(vm, runs, highest), highest, running),
+    world.operations,
+  );
+  const wish = wishOf(runStrategyOf(vm.spec), operations.power, lastRun);
+  const incarnation = nextIncarnation(world, runs, highest);
+  const wanted = describeMachine({
+    namespace: world.namespace,
+    name: world.name,
+    uid: vm.metadata.uid ?? '',
+    incarnation,
+    spec: vm.spec,
+    resolved,
+    claims: diskClaims(claims.usable),
+    channel: world.defaults.channel,
+  });
+
+  let wait: Wait | undefined;
+  for (const draft of claims.create) plan.actions.push({ type: 'CreateClaim', claim: draft });
+  for (const each of claims.setOwner) plan.actions.push({ type: 'SetClaimOwner', ...each });
+  if (!wish.on || operations.end) {
+    const force = operations.end?.force === true;
+    for (const run of runs) {
+      if (wish.on && operations.end && run.incarnation > operations.end.upTo) continue;
+      endRun(run, force ? 1 : undefined, plan);
+    }
+  } else if (!alive) {
+    wait = start(world, vm, { claims, crashLoop, wanted, resolved, runs }, plan);
+  } else if (!alive.own) {
+    endRun(alive, undefined, plan);
+    wait = {
+      reason: 'EarlierVirtualMachine',
+      message: `Waiting for pod ${alive.pod.metadata.name} of an earlier VirtualMachine of this name to end.`,
+    };
+  }
+
+  const newest = runs.filter((run) => run.own).at(-1);
+  // A finished pod of a VM that stays off is kept: its logs are the guest's last words, and it is the record
+  // of how it ended should the status be lost.
+  reap(world, runs, (run) => run.deleting || wish.on || run !== newest, plan);
+
+  const stage = stageOf(world, vm, alive, wish, wait);
+  for (const each of operations.commands) {
+    if (alive) plan.actions.push({ type: 'Command', podUID: alive.pod.metadata.uid, ...each });
+  }
+  for (const each of operations.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
+  for (const operation of operations.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
+  plan.decision = {
+    vm,
+    runs,
+    alive,
+    wish,
+    power: operations.power,
+    lastRun,
+    crashLoop,
+    claims,
+    running,
+    wanted,
+    resolved,
+    stage,
+    wait: wait ?? stage.wait,
+  };
+  plan.after = earliest([plan.after, operations.expiresIn, stage.after]);
+  return plan;
+}
+
+/** Gives the guest of a run that is not over the power button. */
+function endRun(run: Run, graceSeconds: number | undefined, plan: Plan): void {
+  if (run.end) return;
+  const deadline = run.pod.metadata.deletionGracePeriodSeconds;
+  // A second delete with a shorter grace is how a force follows a patient stop.
+  if (run.deleting && (graceSeconds === undefined || (deadline ?? 0) <= graceSeconds)) return;
+  plan.actions.push({ type: 'DeletePod', pod: run.pod, graceSeconds });
+}
+
+/** Lets go of what runs that are proved to be over still hold. */
+function reap(world: World, runs: readonly Run[], erase: (run: Run) => boolean, plan: Plan): void {
+  for (const run of runs) {
+    if (!run.end) continue;
+    const taken = new Set(
+      plan.actions.flatMap((action) => (action.type === 'TakeLease' ? [action.lease.metadata.name] : [])),
+    );
+    for (const lease of world.ownLeases) {
+      if (lease.spec?.holderIdentity === run.pod.metadata.name && !taken.has(lease.metadata.name)) {
+        plan.afterStatus.push({ type: 'ReleaseLease', lease });
+      }
+    }
+    if (!erase(run)) continue;
+    if (!run.deleting) plan.afterStatus.push({ type: 'DeletePod', pod: run.pod, graceSeconds: undefined });
+    if (run.pod.metadata.finalizers?.includes(LAUNCHER_FINALIZER)) {
+      plan.afterStatus.push({ type: 'DropFinalizer', pod: run.pod });
+    }
+  }
+}
+
+/** Leases of a VM that is gone whose holder never came to be. */
+function abandoned(world: World, runs: readonly Run[]): Lease[] {
+  const pods = new Set(runs.map((run) => run.pod.metadata.name));
+  return world.ownLeases.filter(
+    (lease) =>
+      !pods.has(lease.spec?.holderIdentity ?? '') &&
+      world.orphanLeases.has(lease.metadata.name) &&
+      leaseAge(lease, world.now) > ORPHAN_AFTER,
+  );
+}
+
+interface Start {
+  claims: ClaimsPlan;
+  crashLoop: CrashLoop | undefined;
+  wanted: MachineDescription;
+  resolved: Resolved;
+  runs: readonly Run[];
+}
+
+/** Takes the claims and creates the pod, or says what has to come first. */
+function start(world: World, vm: VirtualMachine, input: Start, plan: Plan): Wait | undefined {
+  const { claims, crashLoop, wanted } = input;
+  const problem = claims.problems[0];
+  if (problem) return problem;
+  const left = crashLoop ? Date.parse(crashLoop.retryAt) - world.now : 0;
+  if (crashLoop && left > 0) {
+    plan.after = left;
+    return {
+      reason: 'CrashLoopBackOff',
+      message: `It failed ${crashLoop.failures} times in a row; the next start is at ${crashLoop.retryAt}. Last: ${vm.status?.lastRun?.message ?? ''}`,
+    };
+  }
+  if (claims.create.length > 0) {
+    return {
+      reason: 'CreatingClaims',
+      message: `Making ${claims.create.map((claim) => `PersistentVolumeClaim ${claim.metadata.name}`).join(', ')}.`,
+    };
+  }
+  const holder = podName(world.name, wanted.incarnation);
+  const taking: Action[] = [];
+  for (const { disk, claim } of claims.usable) {
+    const lease = world.leases.get(claim.metadata.uid);
+    const held = lease?.spec?.holderIdentity;
+    if (held === holder) continue;
+    if (lease && held !== undefined && !mayReplace(world, lease, input.runs)) {
+      const owner = lease.metadata.labels?.[LABEL.vm] ?? 'unknown';
+      plan.after = ORPHAN_AFTER;
+      return {
+        reason: 'ClaimInUse',
+        message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is used by VirtualMachine ${owner} (pod ${held}); stop that VM, or give this one another claim.`,
+      };
+    }
+    taking.push({
+      type: 'TakeLease',
+      lease: draftLease(claim, world.name, holder, world.now),
+      replaces: lease,
+    });
+  }
+  plan.actions.push(...taking, {
+    type: 'CreatePod',
+    pod: launcherPod({
+      vm,
+      namespace: world.namespace,
+      description: wanted,
+      resolved: input.resolved,
+      claims: diskClaims(claims.usable),
+      image: world.defaults.launcherImage,
+      imagePullPolicy: world.defaults.launcherImagePullPolicy,
+    }),
+  });
+  return undefined;
+}
+
+/** Whether the lease's holder is proved to be over. */
+function mayReplace(world: World, lease: Lease, runs: readonly Run[]): boolean {
+  const holder = lease.spec?.holderIdentity;
+  const run = runs.find((each) => each.pod.metadata.name === holder);
+  if (run && lease.metadata.labels?.[LABEL.vm] === world.name) return run.end !== undefined;
+  return world.orphanLeases.has(lease.metadata.name) && leaseAge(lease, world.now) > ORPHAN_AFTER;
+}
+
+/**
+ * The number of the next life. An operator that died between taking the claims and creating the pod left
+ * leases with a number that no pod has: that start is the one to finish.
+ */
+function nextIncarnation(world: World, runs: readonly Run[], highest: number): number {
+  const unused =
+    highest > 0 &&
+    !runs.some((run) => run.incarnation === highest) &&
+    world.ownLeases.some((lease) => lease.spec?.holderIdentity === podName(world.name, highest)) &&
+    (world.vm?.status?.launcher?.incarnation ?? 0) < highest &&
+    (world.vm?.status?.lastRun?.incarnation ?? 0) < highest;
+  return unused ? highest : highest + 1;
+}
+
+/** What runs is what stays pinned, also where the status was lost. */
+function withRunningMachine(
+  status: VirtualMachineStatus | undefined,
+  running: MachineDescription | undefined,
+): VirtualMachineStatus | undefined {
+  if (!running) return status;
+  return { ...status, resolved: { ...status?.resolved, machineType: running.machineType } };
+}
+
+function situationOf(
+  world: World,
+  vm: VirtualMachine,
+  runs: readonly Run[],
+  alive: Run | undefined,
+  power: Power,
+  highest: number,
+  running: MachineDescription | undefined,
+): Situation {
+  const stage = stageOf(world, vm, alive, { on: true, reason: '', message: '' }, undefined);
+  return {
+    now: world.now,
+    vm,
+    power,
+    highestIncarnation: Math.max(highest, running?.incarnation ?? 0),
+    alive: alive && runs.length > 0 ? { incarnation: alive.incarnation, state: stage.state } : undefined,
+    waitingFor:
+      stage.running.message ||
+      vm.status?.conditions?.find((each) => each.type === 'Running')?.message ||
+      'Waiting for the VM to start.',
+  };
+}
+
+export function earliest(times: readonly (number | undefined)[]): number | undefined {
+  const given = times.filter((each): each is number => each !== undefined);
+  return given.length > 0 ? Math.min(...given) : undefined;
+}

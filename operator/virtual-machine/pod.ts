@@ -1,0 +1,267 @@
+/** The launcher pod: restricted, without API credentials, and nothing in it but its VM. */
+import {
+  ANNOTATION,
+  API_VERSION,
+  KVM_RESOURCE,
+  LABEL,
+  LAUNCHER_FINALIZER,
+  LAUNCHER_UID,
+  MANAGED_BY,
+  TOKEN_AUDIENCE,
+} from '../../crds/api.ts';
+import { type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
+import { parseBytes } from '../../crds/quantity.ts';
+import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { Draft } from '../kube/object.ts';
+import type { Pod } from '../kube/resources.ts';
+import { DEFAULT_OVERLAY, type DiskClaim, METRICS_PORT } from './machine.ts';
+import { podName, stateClaimName } from './names.ts';
+import { claimOf, type Resolved } from './resolve.ts';
+
+type PodSpec = NonNullable<Pod['spec']>;
+type Volume = NonNullable<PodSpec['volumes']>[number];
+type Mount = NonNullable<PodSpec['containers'][number]['volumeMounts']>[number];
+type Device = NonNullable<PodSpec['containers'][number]['volumeDevices']>[number];
+
+export interface PodInput {
+  vm: VirtualMachine;
+  namespace: string;
+  description: MachineDescription;
+  resolved: Resolved;
+  claims: ReadonlyMap<string, DiskClaim>;
+  image: string;
+  imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+}
+
+/** Room beside the overlays on the scratch volume: the serial log and its rotation. */
+const SCRATCH_MIB = 64;
+/** tmpfs of sockets, pid files and the NoCloud seed; its pages count as the pod's memory. */
+const RUN_MIB = 16;
+const CPU_PER_VCPU_MILLIS = 100;
+const MIB = 1024n * 1024n;
+
+/** Volumes and where the container has them. */
+interface Attached {
+  volumes: Volume[];
+  mounts: Mount[];
+  devices: Device[];
+}
+
+export function launcherPod(input: PodInput): Draft<Pod> {
+  const { vm, description, resolved } = input;
+  const template = vm.spec.pod ?? {};
+  const attached = attach(input);
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: input.namespace,
+      name: podName(vm.metadata.name, description.incarnation),
+      labels: {
+        ...vm.metadata.labels,
+        ...template.labels,
+        [LABEL.vm]: vm.metadata.name,
+        [LABEL.incarnation]: String(description.incarnation),
+        [LABEL.managedBy]: MANAGED_BY,
+      },
+      annotations: { ...template.annotations, [ANNOTATION.machine]: JSON.stringify(description) },
+      finalizers: [LAUNCHER_FINALIZER],
+      ownerReferences: [
+        {
+          apiVersion: API_VERSION,
+          kind: 'VirtualMachine',
+          name: vm.metadata.name,
+          uid: vm.metadata.uid ?? '',
+          controller: true,
+          // The VM may be gone before its pod: the pod's finalizer, not the VM's, waits for the end.
+          blockOwnerDeletion: false,
+        },
+      ],
+    },
+    spec: {
+      ...scheduling(template),
+      hostname: vm.metadata.name,
+      restartPolicy: 'Never',
+      automountServiceAccountToken: false,
+      serviceAccountName: 'default',
+      enableServiceLinks: false,
+      // With 0 the kubelet would not wait for the end of the processes before it says that they ended.
+      terminationGracePeriodSeconds: Math.max(1, resolved.graceSeconds),
+      securityContext: {
+        runAsNonRoot: true,
+        runAsUser: LAUNCHER_UID,
+        runAsGroup: LAUNCHER_UID,
+        fsGroup: LAUNCHER_UID,
+        fsGroupChangePolicy: 'OnRootMismatch',
+        seccompProfile: { type: 'RuntimeDefault' },
+        sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '0' }],
+      },
+      containers: [
+        {
+          name: 'launcher',
+          image: input.image,
+          imagePullPolicy: input.imagePullPolicy,
+          command: ['/usr/bin/tini', '--', '/usr/lib/vmstead/supervise'],
+          ports: containerPorts(description),
+          resources: podResources(input),
+          securityContext: {
+            allowPrivilegeEscalation: false,
+            capabilities: { drop: ['ALL'] },
+            readOnlyRootFilesystem: true,
+          },
+          terminationMessagePath: POD_PATH.terminationLog,
+          volumeMounts: attached.mounts,
+          ...(attached.devices.length > 0 ? { volumeDevices: attached.devices } : {}),
+        },
+      ],
+      volumes: attached.volumes,
+    },
+  };
+}
+
+/**
+ * A node that falls silent keeps its pods: their QEMUs most likely run on, and without a fence they could
+ * not be started elsewhere anyway.
+ */
+const STAY_ON_SILENT_NODES = ['node.kubernetes.io/not-ready', 'node.kubernetes.io/unreachable'].map(
+  (key) => ({
+    key,
+    operator: 'Exists',
+    effect: 'NoExecute',
+  }),
+);
+
+function scheduling(template: NonNullable<VirtualMachine['spec']['pod']>): Partial<PodSpec> {
+  const { labels: _labels, annotations: _annotations, tolerations = [], ...rest } = template;
+  return {
+    ...(rest as Partial<PodSpec>),
+    tolerations: [...tolerations, ...STAY_ON_SILENT_NODES] as PodSpec['tolerations'] & {},
+  };
+}
+
+function containerPorts(description: MachineDescription) {
+  const guest = description.networks.flatMap(({ ports }) =>
+    ports.map(({ port, protocol }) => ({ containerPort: port, protocol })),
+  );
+  return [{ name: 'metrics', containerPort: METRICS_PORT, protocol: 'TCP' }, ...guest];
+}
+
+function podResources({ vm, resolved }: PodInput) {
+  const { requests, limits } = vm.spec.resources ?? {};
+  const device: Record<string, string> = resolved.accelerator === 'kvm' ? { [KVM_RESOURCE]: '1' } : {};
+  const computed: Record<string, string> = {
+    cpu: `${resolved.vcpus * CPU_PER_VCPU_MILLIS}m`,
+    memory: `${resolved.memoryMiB + resolved.memoryOverheadMiB}Mi`,
+  };
+  const allLimits = { ...given(limits), ...device };
+  return {
+    requests: { ...computed, ...given(requests), ...device },
+    ...(Object.keys(allLimits).length > 0 ? { limits: allLimits } : {}),
+  };
+}
+
+function given(
+  list: { cpu?: string | undefined; memory?: string | undefined } | undefined,
+): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(list ?? {}).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+}
+
+function attach(input: PodInput): Attached {
+  const { vm } = input;
+  const attached: Attached = { volumes: [], mounts: [], devices: [] };
+  const mount = (volume: Volume, path: string, readOnly = false): void => {
+    attached.volumes.push(volume);
+    attached.mounts.push({ name: volume.name, mountPath: path, ...(readOnly ? { readOnly } : {}) });
+  };
+  mount(configVolume(), POD_PATH.config, true);
+  mount({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: `${RUN_MIB}Mi` } }, POD_PATH.run);
+  mount(
+    { name: 'scratch', emptyDir: { sizeLimit: `${scratchMiB(vm.spec.disks ?? [])}Mi` } },
+    POD_PATH.scratch,
+  );
+  if (vm.spec.kernel) {
+    const { image, pullPolicy } = vm.spec.kernel;
+    mount(imageVolume('kernel', image, pullPolicy), POD_PATH.kernel, true);
+  }
+  if (vm.spec.state) {
+    mount(
+      { name: 'state', persistentVolumeClaim: { claimName: stateClaimName(vm.metadata.name) } },
+      POD_PATH.state,
+    );
+  }
+  for (const disk of vm.spec.disks ?? []) attachDisk(input, disk, attached, mount);
+  const { userDataSecretRef, networkDataSecretRef } = vm.spec.cloudInit ?? {};
+  if (userDataSecretRef)
+    mount(secretVolume('cloud-init-user', userDataSecretRef.name), POD_PATH.userData, true);
+  if (networkDataSecretRef)
+    mount(secretVolume('cloud-init-network', networkDataSecretRef.name), POD_PATH.networkData, true);
+  return attached;
+}
+
+function attachDisk(
+  { vm, claims }: PodInput,
+  disk: DiskSpec,
+  attached: Attached,
+  mount: (volume: Volume, path: string, readOnly?: boolean) => void,
+): void {
+  const volumeName = `disk-${disk.name}`;
+  const { containerImage } = disk.source;
+  if (containerImage) {
+    mount(
+      imageVolume(volumeName, containerImage.image, containerImage.pullPolicy),
+      `${POD_PATH.images}/${disk.name}`,
+      true,
+    );
+    return;
+  }
+  const name = claimOf(vm.metadata.name, disk);
+  if (name === undefined) return;
+  const volume: Volume = { name: volumeName, persistentVolumeClaim: { claimName: name } };
+  if (claims.get(disk.name)?.volumeMode === 'Block') {
+    attached.volumes.push(volume);
+    attached.devices.push({ name: volumeName, devicePath: `${POD_PATH.blockDevices}/${disk.name}` });
+  } else {
+    mount(volume, `${POD_PATH.disks}/${disk.name}`);
+  }
+}
+
+/** One volume for both: each volume costs the kubelet time before the container starts. */
+function configVolume(): Volume {
+  return {
+    name: 'config',
+    projected: {
+      sources: [
+        {
+          downwardAPI: {
+            items: [
+              {
+                path: 'machine.json',
+                fieldRef: { fieldPath: `metadata.annotations['${ANNOTATION.machine}']` },
+              },
+            ],
+          },
+        },
+        { serviceAccountToken: { audience: TOKEN_AUDIENCE, expirationSeconds: 3600, path: 'token' } },
+      ],
+    },
+  };
+}
+
+function imageVolume(name: string, reference: string, pullPolicy: string | undefined): Volume {
+  return { name, image: { reference, ...(pullPolicy === undefined ? {} : { pullPolicy }) } };
+}
+
+function secretVolume(name: string, secretName: string): Volume {
+  return { name, secret: { secretName } };
+}
+
+function scratchMiB(disks: readonly DiskSpec[]): number {
+  const overlays = disks.map((disk) =>
+    disk.source.containerImage ? parseBytes(disk.source.containerImage.overlaySize ?? DEFAULT_OVERLAY) : 0n,
+  );
+  // A qcow2 file holds its own tables beside the data: a thousandth, and a little for small ones.
+  const bytes = overlays.reduce((sum, each) => sum + each + each / 1000n + (each > 0n ? 4n * MIB : 0n), 0n);
+  return Number((bytes + MIB - 1n) / MIB) + SCRATCH_MIB;
+}

@@ -1,0 +1,61 @@
+/** Which fields of the spec differ from the machine that runs, and so wait for the next start. */
+import type { MachineDescription } from '../../crds/machine-description.ts';
+
+export interface PendingChange {
+  field: string;
+  running: string;
+  wanted: string;
+}
+
+type Reading = (machine: MachineDescription) => unknown;
+
+/** A field of the spec and where its value is in the machine description. */
+const FIELDS: readonly [string, Reading][] = [
+  ['spec.machine.type', (machine) => machine.machineType],
+  ['spec.acceleration', (machine) => machine.accelerator],
+  ['spec.cpu.model', (machine) => machine.cpu.model],
+  ['spec.cpu.sockets', (machine) => machine.cpu.sockets],
+  ['spec.cpu.cores', (machine) => machine.cpu.cores],
+  ['spec.cpu.threads', (machine) => machine.cpu.threads],
+  ['spec.memory.size', (machine) => `${machine.memoryMiB}Mi`],
+  ['spec.firmware.type', (machine) => machine.firmware.type],
+  ['spec.firmware.uuid', (machine) => machine.uuid],
+  ['spec.firmware.serial', (machine) => machine.serial],
+  ['spec.kernel', (machine) => machine.kernel],
+  ['spec.cloudInit', (machine) => machine.cloudInit && { ...machine.cloudInit, instanceId: undefined }],
+  ['spec.terminationGracePeriodSeconds', (machine) => machine.terminationGracePeriodSeconds],
+];
+
+const LONGEST = 200;
+
+/** What changed since the machine was made; what the owner did not touch is not in it. */
+export function pendingChanges(running: MachineDescription, wanted: MachineDescription): PendingChange[] {
+  const fields = FIELDS.map(([field, read]) => change(field, read(running), read(wanted)));
+  return [
+    ...fields,
+    ...named('spec.disks', running.disks, wanted.disks),
+    ...named('spec.networks', running.networks, wanted.networks),
+  ]
+    .filter((each) => each !== undefined)
+    .slice(0, 32);
+}
+
+function named(list: string, running: readonly { name: string }[], wanted: readonly { name: string }[]) {
+  const names = new Set([...running, ...wanted].map((each) => each.name));
+  return [...names].map((name) => {
+    const of = (items: readonly { name: string }[]) => items.find((each) => each.name === name);
+    return change(`${list}[${name}]`, of(running), of(wanted));
+  });
+}
+
+function change(field: string, running: unknown, wanted: unknown): PendingChange | undefined {
+  const [before, after] = [show(running), show(wanted)];
+  return before === after ? undefined : { field, running: cut(before), wanted: cut(after) };
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'none';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+const cut = (text: string): string => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);

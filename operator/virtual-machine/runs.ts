@@ -1,0 +1,63 @@
+/** The VM's launcher pods as runs: one incarnation each, over or not. */
+import { ANNOTATION, LABEL } from '../../crds/api.ts';
+import { type MachineDescription, machineDescription } from '../../crds/machine-description.ts';
+import { controllerUid } from '../kube/object.ts';
+import type { Pod } from '../kube/resources.ts';
+import { type EndOfRun, endOfRun } from '../ownership/proof-of-end.ts';
+import { podName } from './names.ts';
+import type { World } from './world.ts';
+
+export interface Run {
+  pod: Pod;
+  incarnation: number;
+  /** Of this very VM object, not of an older one with its name. */
+  own: boolean;
+  deleting: boolean;
+  /** Absent: it may still run. */
+  end: EndOfRun | undefined;
+}
+
+/** All runs that still have a pod object, oldest first. */
+export function runsOf(world: World): Run[] {
+  const nodes = new Map(world.nodes.map((node) => [node.metadata.name, node]));
+  return world.pods
+    .map((pod) => ({
+      pod,
+      incarnation: Number(pod.metadata.labels?.[LABEL.incarnation] ?? '0'),
+      own: world.vm !== undefined && controllerUid(pod) === world.vm.metadata.uid,
+      deleting: pod.metadata.deletionTimestamp !== undefined,
+      end: endOfRun(pod, nodes.get(pod.spec?.nodeName ?? ''), world.now),
+    }))
+    .sort((a, b) => a.incarnation - b.incarnation);
+}
+
+/** The highest incarnation that anything still knows of: pods, leases, the status. */
+export function highestIncarnation(world: World, runs: readonly Run[]): number {
+  const status = world.vm?.status;
+  return Math.max(
+    0,
+    ...runs.map((run) => run.incarnation),
+    ...world.ownLeases.map((lease) => incarnationOfHolder(world.name, lease.spec?.holderIdentity)),
+    status?.launcher?.incarnation ?? 0,
+    status?.lastRun?.incarnation ?? 0,
+  );
+}
+
+/** The incarnation in a lease's holder, or 0 where the holder is no launcher of this VM. */
+export function incarnationOfHolder(vm: string, holder: string | undefined): number {
+  const incarnation = Number(holder?.slice(podName(vm, 0).length - 1));
+  return Number.isInteger(incarnation) && incarnation > 0 && holder === podName(vm, incarnation)
+    ? incarnation
+    : 0;
+}
+
+/** The machine that a launcher pod was made with. */
+export function descriptionOf(pod: Pod): MachineDescription | undefined {
+  const json = pod.metadata.annotations?.[ANNOTATION.machine];
+  if (json === undefined) return undefined;
+  try {
+    return machineDescription.safeParse(JSON.parse(json)).data;
+  } catch {
+    return undefined;
+  }
+}

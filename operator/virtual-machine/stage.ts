@@ -1,0 +1,229 @@
+/** Where a VM is between off and running, and what is known of it. */
+import { HEARTBEAT_DEADLINE, type LauncherReport } from '../../crds/channel.ts';
+import type { Phase, VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { Node } from '../kube/resources.ts';
+import type { Wish } from './power.ts';
+import type { Run } from './runs.ts';
+import { type Wait, waitOf } from './waiting.ts';
+import type { LauncherContact, World } from './world.ts';
+
+export type Truth = 'True' | 'False' | 'Unknown';
+
+export interface Stage {
+  phase: Phase;
+  /** For operations: what the run is doing. */
+  state: 'Starting' | 'Running' | 'Paused' | 'IoError' | 'Stopping' | 'Unknown';
+  /** The Running condition. */
+  running: { status: Truth; reason: string; message: string };
+  /** The ControlReachable condition; absent while there is no launcher. */
+  control: { status: Truth; reason: string; message: string } | undefined;
+  /** What the start waits for. */
+  wait: Wait | undefined;
+  /** Absent where nothing was reported, or nothing that still holds. */
+  report: LauncherReport | undefined;
+  /** Milliseconds after which time alone may change this. */
+  after: number | undefined;
+}
+
+/** Milliseconds that a launcher has to dial after its container or the operator started. */
+const DIAL_GRACE = 20_000;
+/** Milliseconds between two looks at the events of a pod that waits. */
+const LOOK_AGAIN = 5_000;
+
+export function stageOf(
+  world: World,
+  vm: VirtualMachine,
+  alive: Run | undefined,
+  wish: Wish,
+  wait: Wait | undefined,
+): Stage {
+  if (!alive) return withoutRun(vm, wish, wait);
+  const node = world.nodes.find((each) => each.metadata.name === alive.pod.spec?.nodeName);
+  const contact = world.contacts.get(alive.pod.metadata.uid);
+  const known = contact?.connected && world.now - contact.lastHeardAt < HEARTBEAT_DEADLINE;
+  if (!alive.own)
+    return stage('Pending', 'Stopping', 'False', wait?.reason ?? 'Stopping', wait?.message ?? '', wait);
+  if (!known && alive.pod.spec?.nodeName !== undefined && isSilent(node)) return nodeSilent(alive, node);
+  if (alive.deleting) return stopping(alive);
+  const container = alive.pod.status?.containerStatuses?.find((each) => each.name === 'launcher')?.state
+    ?.running;
+  if (known && contact.report) return reported(contact.report);
+  if (!container) {
+    const reason = waitOf(alive.pod, world.nodes, world.warnings);
+    const phase = alive.pod.spec?.nodeName === undefined ? 'Scheduling' : 'Starting';
+    return { ...stage(phase, 'Starting', 'False', reason.reason, reason.message, reason), after: LOOK_AGAIN };
+  }
+  return unheard(world, vm, alive, contact, Date.parse(container.startedAt ?? ''));
+}
+
+function stage(
+  phase: Phase,
+  state: Stage['state'],
+  status: Truth,
+  reason: string,
+  message: string,
+  wait?: Wait,
+): Stage {
+  return {
+    phase,
+    state,
+    running: { status, reason, message },
+    control: undefined,
+    wait,
+    report: undefined,
+    after: undefined,
+  };
+}
+
+function withoutRun(vm: VirtualMachine, wish: Wish, wait: Wait | undefined): Stage {
+  if (!wish.on) {
+    const phase = wish.reason === 'Finished' ? 'Succeeded' : wish.reason === 'Failed' ? 'Failed' : 'Stopped';
+    return stage(phase, 'Stopping', 'False', wish.reason, wish.message);
+  }
+  if (wait?.reason === 'CrashLoopBackOff')
+    return stage('CrashLoopBackOff', 'Starting', 'False', wait.reason, wait.message, wait);
+  if (wait) return stage('Pending', 'Starting', 'False', wait.reason, wait.message, wait);
+  // The pod is created in this very reconcile.
+  const again = vm.status?.lastRun !== undefined;
+  return stage(
+    'Scheduling',
+    'Starting',
+    'False',
+    'Scheduling',
+    again ? 'Starting again.' : 'Waiting for the scheduler to choose a node.',
+  );
+}
+
+function stopping(alive: Run): Stage {
+  const { metadata } = alive.pod;
+  const until = metadata.deletionTimestamp ?? '';
+  return stage(
+    'Stopping',
+    'Stopping',
+    'False',
+    'Stopping',
+    `Waiting for the guest to power itself off; it is stopped by force at ${until}.`,
+  );
+}
+
+function isSilent(node: Node | undefined): boolean {
+  const ready = node?.status?.conditions?.find((each) => each.type === 'Ready');
+  return node === undefined || ready?.status === 'Unknown';
+}
+
+function nodeSilent(alive: Run, node: Node | undefined): Stage {
+  const name = alive.pod.spec?.nodeName ?? '';
+  const since = node?.status?.conditions?.find((each) => each.type === 'Ready')?.lastTransitionTime;
+  const what = node
+    ? `Node ${name} has been silent since ${since}`
+    : `Node ${name} has no Node object any more`;
+  const message = `${what}: nobody can tell whether the VM runs, and it is not started elsewhere. If you are certain that the node is off: kubectl taint nodes ${name} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`;
+  return {
+    ...stage('Unknown', 'Unknown', 'Unknown', 'NodeSilent', message),
+    control: { status: 'Unknown', reason: 'NodeSilent', message: `Node ${name} is silent.` },
+  };
+}
+
+function reported(report: LauncherReport): Stage {
+  const control = {
+    status: 'True' as const,
+    reason: 'Connected',
+    message: 'The launcher is connected to the operator.',
+  };
+  const base = { control, report, wait: undefined, after: undefined };
+  const of = (
+    phase: Phase,
+    state: Stage['state'],
+    status: Truth,
+    reason: string,
+    message: string,
+  ): Stage => ({
+    ...base,
+    phase,
+    state,
+    running: { status, reason, message },
+  });
+  switch (report.state) {
+    case 'Starting':
+      return of(
+        'Starting',
+        'Starting',
+        'False',
+        'MachineStarting',
+        report.message ?? 'The launcher prepares the machine.',
+      );
+    case 'Running':
+      return of('Running', 'Running', 'True', 'Running', 'The guest is running.');
+    case 'Paused':
+      return of(
+        'Paused',
+        'Paused',
+        'False',
+        'Paused',
+        'The guest is paused by an operation; a Resume operation lets it go on.',
+      );
+    case 'IoError': {
+      const disk = report.ioError?.disk ?? 'unknown';
+      return report.ioError?.noSpace === true
+        ? of(
+            'Paused',
+            'IoError',
+            'False',
+            'DiskFull',
+            `Disk ${disk} has no room on its volume: the guest is paused and nothing is lost. It goes on by itself when there is room.`,
+          )
+        : of(
+            'Paused',
+            'IoError',
+            'False',
+            'DiskError',
+            `Disk ${disk} fails: ${report.message ?? 'input/output error'}. The guest is paused; a Resume operation tries again.`,
+          );
+    }
+    case 'Stopping':
+      return of(
+        'Stopping',
+        'Stopping',
+        'False',
+        'Stopping',
+        report.message ?? 'The guest is powering itself off.',
+      );
+    case 'Ended':
+      return of('Stopping', 'Stopping', 'False', 'Ended', report.message ?? 'The machine has ended.');
+  }
+}
+
+/** The container runs, but its launcher has not called, or no longer does. */
+function unheard(
+  world: World,
+  vm: VirtualMachine,
+  alive: Run,
+  contact: LauncherContact | undefined,
+  startedAt: number,
+): Stage {
+  const since = Math.max(startedAt, world.listeningSince, contact?.lastHeardAt ?? 0);
+  const left = since + DIAL_GRACE - world.now;
+  if (left > 0) {
+    const was = vm.status?.launcher?.podUID === alive.pod.metadata.uid ? vm.status : undefined;
+    const before = was?.conditions?.find((each) => each.type === 'Running');
+    // A moment without the channel is no news; what was true a moment ago is not yet doubted.
+    if (before?.status === 'True' && was?.phase !== undefined) {
+      return { ...stage(was.phase, 'Running', 'True', before.reason, before.message), after: left };
+    }
+    return {
+      ...stage(
+        'Starting',
+        'Starting',
+        'False',
+        'LauncherStarting',
+        'Waiting for the launcher to call the operator.',
+      ),
+      after: left,
+    };
+  }
+  const message = `The launcher does not reach the operator, so that nothing is known of the guest. If a NetworkPolicy denies egress here, allow TCP 8443 from pods with label vmstead.io/vm to the operator's namespace.`;
+  return {
+    ...stage('Unknown', 'Unknown', 'Unknown', 'ControlUnreachable', message),
+    control: { status: 'False', reason: 'NotConnected', message },
+  };
+}

@@ -1,0 +1,139 @@
+/** Why a launcher pod does not run yet, in the cluster's words and with the next step in ours. */
+import { KVM_RESOURCE } from '../../crds/api.ts';
+import type { CoreEvent, Node, Pod } from '../kube/resources.ts';
+import { offersKvm } from './resolve.ts';
+
+export interface Wait {
+  reason: string;
+  message: string;
+}
+
+/** What the pod waits for before its container runs. */
+export function waitOf(pod: Pod, nodes: readonly Node[], warnings: readonly CoreEvent[]): Wait {
+  const scheduled = pod.status?.conditions?.find((each) => each.type === 'PodScheduled');
+  if (pod.spec?.nodeName === undefined) {
+    if (scheduled?.reason === 'Unschedulable') return unschedulable(pod, nodes, scheduled.message ?? '');
+    return { reason: 'Scheduling', message: 'Waiting for the scheduler to choose a node.' };
+  }
+  const node = pod.spec.nodeName;
+  const waiting = pod.status?.containerStatuses?.find((each) => each.name === 'launcher')?.state?.waiting;
+  if (waiting?.reason !== undefined && IMAGE_REASONS.has(waiting.reason)) {
+    return {
+      reason: 'ImageUnavailable',
+      message: `Node ${node} cannot pull an image: ${waiting.message ?? waiting.reason}. Check the reference and spec.pod.imagePullSecrets.`,
+    };
+  }
+  if (
+    waiting?.reason === 'CreateContainerConfigError' ||
+    waiting?.reason === 'CreateContainerError' ||
+    waiting?.reason === 'RunContainerError'
+  ) {
+    return {
+      reason: 'ContainerRefused',
+      message: `Node ${node} cannot start the launcher: ${waiting.message ?? waiting.reason}`,
+    };
+  }
+  const warning = warnings
+    .filter((event) => event.type === 'Warning')
+    .sort((a, b) => eventTime(a) - eventTime(b))
+    .at(-1);
+  if (warning) return fromEvent(warning, node);
+  return { reason: 'Starting', message: `Waiting for node ${node} to start the launcher.` };
+}
+
+const IMAGE_REASONS = new Set([
+  'ErrImagePull',
+  'ImagePullBackOff',
+  'InvalidImageName',
+  'ErrImageNeverPull',
+  'ImageInspectError',
+  'RegistryUnavailable',
+]);
+
+function unschedulable(pod: Pod, nodes: readonly Node[], message: string): Wait {
+  const wantsKvm = pod.spec?.containers[0]?.resources?.requests?.[KVM_RESOURCE] !== undefined;
+  if (wantsKvm && !nodes.some(offersKvm)) {
+    return {
+      reason: 'KVMUnavailable',
+      message: `No node offers KVM (${KVM_RESOURCE}); enable virtualization on a node, or set spec.acceleration to Auto or Emulation. Scheduler: ${message}`,
+    };
+  }
+  if (wantsKvm && message.includes(KVM_RESOURCE)) {
+    return {
+      reason: 'KVMNodesFull',
+      message: `The nodes with KVM have no room; the VM waits rather than being emulated. Scheduler: ${message}`,
+    };
+  }
+  if (message.includes('unbound immediate PersistentVolumeClaims')) {
+    return {
+      reason: 'ClaimUnbound',
+      message: `A claim has no volume yet: see kubectl describe pvc and whether its storage class has a provisioner. Scheduler: ${message}`,
+    };
+  }
+  if (message.includes('persistentvolumeclaim') && message.includes('not found')) {
+    return { reason: 'ClaimNotFound', message: `A claim does not exist. Scheduler: ${message}` };
+  }
+  return { reason: 'Unschedulable', message: `No node can take the VM. Scheduler: ${message}` };
+}
+
+function eventTime(event: CoreEvent): number {
+  return Date.parse(
+    event.series?.lastObservedTime ??
+      event.lastTimestamp ??
+      event.eventTime ??
+      event.metadata.creationTimestamp ??
+      '',
+  );
+}
+
+function fromEvent(event: CoreEvent, node: string): Wait {
+  const message = event.message ?? '';
+  if (event.reason === 'FailedAttachVolume' && message.includes('Multi-Attach')) {
+    return {
+      reason: 'MultiAttach',
+      message: `A volume is still attached to another node, which must let it go before ${node} gets it: ${message}`,
+    };
+  }
+  if (event.reason === 'FailedAttachVolume')
+    return { reason: 'VolumeNotAttached', message: `Node ${node}: ${message}` };
+  if (event.reason === 'FailedMount') {
+    const missing = /(secret|configmap) "([^"]+)" not found/.exec(message);
+    if (missing) {
+      const kind = missing[1] === 'secret' ? 'Secret' : 'ConfigMap';
+      return {
+        reason: `${kind}NotFound`,
+        message: `${kind} ${missing[2]} does not exist in this namespace; create it, and the VM goes on by itself.`,
+      };
+    }
+    return { reason: 'VolumeNotMounted', message: `Node ${node}: ${message}` };
+  }
+  if (event.reason === 'Failed' || event.reason === 'BackOff') {
+    return { reason: 'ImageUnavailable', message: `Node ${node} cannot pull an image: ${message}` };
+  }
+  return { reason: 'Starting', message: `Node ${node}: ${event.reason}: ${message}` };
+}
+
+/** Why the API server refused the launcher pod, from its answer. */
+export function refusalOf(reason: string, message: string, namespace: string): Wait {
+  if (message.includes('exceeded quota')) {
+    return {
+      reason: 'QuotaExceeded',
+      message: `The namespace's ResourceQuota has no room for the launcher pod: ${message}`,
+    };
+  }
+  if (message.includes('violates PodSecurity')) {
+    return {
+      reason: 'PodSecurityRefused',
+      message: `Pod Security refuses the launcher pod, though it is within "restricted"; see the labels of namespace ${namespace}: ${message}`,
+    };
+  }
+  if (
+    /(minimum|maximum) (cpu|memory|[a-z-]+) usage per (Container|Pod)|limit to request ratio/.test(message)
+  ) {
+    return {
+      reason: 'LimitRangeRefused',
+      message: `The namespace's LimitRange refuses the launcher pod; change it, or spec.memory and spec.resources: ${message}`,
+    };
+  }
+  return { reason: 'PodRefused', message: `The API server refuses the launcher pod (${reason}): ${message}` };
+}

@@ -1,0 +1,51 @@
+/** What one reconcile of a VM sees: gathered once, then only read. */
+import type { LauncherReport } from '../../crds/channel.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
+import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+
+/** What the operator was told at its own start. */
+export interface MachineDefaults {
+  launcherImage: string;
+  launcherImagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  /** Versioned machine type for VMs that name none, such as pc-q35-10.0. */
+  defaultMachineType: string;
+  /** Where launchers reach the operator. */
+  channel: { addresses: string[]; serverName: string; caCertificate: string } | undefined;
+}
+
+/** What is known of one launcher from its channel. */
+export interface LauncherContact {
+  connected: boolean;
+  /** Milliseconds since the epoch, by this process' own clock. */
+  lastHeardAt: number;
+  report: LauncherReport | undefined;
+  launcherVersion: string | undefined;
+}
+
+export interface World {
+  /** Milliseconds since the epoch. */
+  now: number;
+  /** Since when this process has led and listened: launchers need a moment to dial again. */
+  listeningSince: number;
+  namespace: string;
+  name: string;
+  /** Absent: deleted. */
+  vm: VirtualMachine | undefined;
+  /** Every launcher pod with this VM's name on it, older VMs of that name included. */
+  pods: readonly Pod[];
+  /** Claims of this namespace that the VM's disks use or would use, by name. */
+  claims: ReadonlyMap<string, PersistentVolumeClaim>;
+  /** Claim leases of this namespace by the claim's UID. */
+  leases: ReadonlyMap<string, Lease>;
+  /** Claim leases that name this VM. */
+  ownLeases: readonly Lease[];
+  /** Names of leases whose holder has no pod object, by a look at the API server itself. */
+  orphanLeases: ReadonlySet<string>;
+  nodes: readonly Node[];
+  operations: readonly VirtualMachineOperation[];
+  contacts: ReadonlyMap<string, LauncherContact>;
+  /** Warnings about the current pod and its claims; looked up only while something is waited for. */
+  warnings: readonly CoreEvent[];
+  defaults: MachineDefaults;
+}
