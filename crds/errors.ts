@@ -25,8 +25,10 @@ export const ERRORS = {
       'Find who uses the claim: kubectl describe pvc. The VM starts by itself when the other one has ended.',
   },
   DiskUnusable: {
-    meaning: 'A disk is missing, is no disk of the expected format, refers to other files, or cannot be opened.',
-    action: 'Read the message in status.lastRun: it names the disk and the file. Put a usable disk in its place.',
+    meaning:
+      'A disk is missing, is no disk of the expected format, refers to other files, or cannot be opened.',
+    action:
+      'Read the message in status.lastRun: it names the disk and the file. Put a usable disk in its place.',
   },
   QemuFailed: {
     meaning: 'QEMU ended by itself with an error.',
@@ -34,7 +36,8 @@ export const ERRORS = {
   },
   QemuKilled: {
     meaning: 'QEMU was killed by a signal that Vmstead did not send, often for lack of memory.',
-    action: 'Look for OOMKilled in kubectl describe pod; then raise spec.resources or find who sent the signal.',
+    action:
+      'Look for OOMKilled in kubectl describe pod; then raise spec.resources or find who sent the signal.',
   },
   GuestPanic: {
     meaning: 'The kernel of the guest panicked.',
@@ -44,7 +47,8 @@ export const ERRORS = {
   // The monitor (QMP).
   QmpRefused: {
     meaning: 'QEMU is alive and refused a command.',
-    action: 'The message has the words of QEMU. Retry the operation once the VM is in a state that allows it.',
+    action:
+      'The message has the words of QEMU. Retry the operation once the VM is in a state that allows it.',
   },
   QmpClosed: {
     meaning: 'QEMU ended before it answered a command; whether it was carried out is not known.',
@@ -57,6 +61,52 @@ export const ERRORS = {
   QmpProtocol: {
     meaning: 'What came from QEMU was no QMP.',
     action: 'Report it with the versions that kubectl vm version and status.launcher show.',
+  },
+
+  // The command line.
+  Usage: {
+    meaning: 'The command line cannot be understood.',
+    action: 'kubectl vm help COMMAND shows what the command takes.',
+  },
+  VmNotFound: {
+    meaning: 'There is no VirtualMachine of that name in the namespace.',
+    action: 'kubectl get vm -A shows those that you may see; choose the namespace with -n.',
+  },
+  VmNotRunning: {
+    meaning: 'The VM has no running guest, so it has no console and no logs.',
+    action: 'kubectl vm describe says why; kubectl vm start starts a VM that is held off.',
+  },
+  ConsoleLost: {
+    meaning: 'The connection to the console broke off; the VM itself is not concerned.',
+    action: 'Connect again: kubectl vm console.',
+  },
+  OperationFailed: {
+    meaning: 'The operation was made and ended without success.',
+    action: 'The message says why; kubectl get vmop -o wide shows it too.',
+  },
+  Timeout: {
+    meaning: 'What was waited for did not come within --timeout. An operation goes on.',
+    action: 'kubectl vm describe says what is being waited for; give a longer --timeout.',
+  },
+  Forbidden: {
+    meaning: 'Your user lacks a right in the cluster.',
+    action: 'Ask for a Role with the verb and the resource that the message names.',
+  },
+  Unauthorized: {
+    meaning: 'The API server does not accept your credentials.',
+    action: 'Log in again, or choose another context with --context.',
+  },
+  NotInstalled: {
+    meaning: 'The cluster does not know the kinds of Vmstead.',
+    action: 'Install the Helm chart, or choose another context with --context.',
+  },
+  Unreachable: {
+    meaning: 'The API server gave no usable answer.',
+    action: 'Check the context, the network and the API server: kubectl get --raw /readyz.',
+  },
+  KubeconfigUnusable: {
+    meaning: 'The kubeconfig is missing, cannot be read, or lacks the context.',
+    action: 'Set KUBECONFIG or --kubeconfig to a file that kubectl config get-contexts can list.',
   },
 } as const satisfies Record<string, ErrorText>;
 

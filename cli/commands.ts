@@ -1,0 +1,124 @@
+/** The commands. What a command does is loaded when it runs, so that help and completion are quick. */
+import type { Io } from './io.ts';
+import type { OptionName, OptionValues } from './options.ts';
+
+export interface Invocation {
+  readonly options: OptionValues;
+  /** Arguments after the command's name. */
+  readonly names: readonly string[];
+  readonly io: Io;
+}
+
+export interface Command {
+  readonly name: string;
+  readonly summary: string;
+  /** What follows the name in the usage line. */
+  readonly usage: string;
+  /** How many arguments it takes. */
+  readonly minNames: number;
+  readonly maxNames: number;
+  readonly options: readonly OptionName[];
+  readonly details?: string;
+  readonly examples: readonly string[];
+  readonly run: (invocation: Invocation) => Promise<void>;
+}
+
+const ANY = Number.POSITIVE_INFINITY;
+
+function power(
+  type: 'Start' | 'Stop' | 'Restart' | 'Reset' | 'Pause' | 'Resume',
+  texts: {
+    summary: string;
+    details: string;
+  },
+): Command {
+  const name = type.toLowerCase();
+  const forcible = type === 'Stop' || type === 'Restart';
+  return {
+    name,
+    summary: texts.summary,
+    usage: 'VM...',
+    minNames: 1,
+    maxNames: ANY,
+    options: [...(forcible ? (['force'] as const) : []), 'no-wait', 'timeout'],
+    details: `${texts.details}\nIt makes a VirtualMachineOperation and waits for its result; the VM's spec stays untouched.`,
+    examples: [`kubectl vm ${name} web`, ...(forcible ? [`kubectl vm ${name} web --force`] : [])],
+    run: async (invocation) => (await import('./power.ts')).power(type, invocation),
+  };
+}
+
+export const COMMANDS: readonly Command[] = [
+  {
+    name: 'console',
+    summary: "The guest's serial console in this terminal",
+    usage: 'VM',
+    minNames: 1,
+    maxNames: 1,
+    options: ['timeout'],
+    details:
+      'Ctrl-] leaves. A VM that does not run yet is waited for, --timeout long.\nInside the console the guest writes to the terminal as it is.',
+    examples: ['kubectl vm console web'],
+    run: async (invocation) => (await import('./console/command.ts')).console(invocation),
+  },
+  {
+    name: 'logs',
+    summary: 'What the guest wrote to its serial console',
+    usage: 'VM',
+    minNames: 1,
+    maxNames: 1,
+    options: ['follow', 'tail', 'previous'],
+    details: 'Control characters and escape sequences of the guest are taken out.',
+    examples: ['kubectl vm logs web --tail 20', 'kubectl vm logs web -f', 'kubectl vm logs web --previous'],
+    run: async (invocation) => (await import('./logs.ts')).logs(invocation),
+  },
+  power('Start', {
+    summary: 'Start a VM that is off',
+    details: 'A VM that a Stop holds off, or one with runStrategy Manual, runs again.',
+  }),
+  power('Stop', {
+    summary: 'Stop a VM and hold it off',
+    details:
+      'The guest is asked to power itself off (ACPI) and has spec.terminationGracePeriodSeconds to do so.\nThe VM stays off until a start, or until spec.runStrategy changes.',
+  }),
+  power('Restart', {
+    summary: 'Stop a VM and start it in a new pod',
+    details: 'Changes of the spec that wait for a restart take effect.',
+  }),
+  power('Pause', { summary: "Hold a VM's CPUs; its memory stays", details: 'The guest does not notice.' }),
+  power('Resume', { summary: 'Let a paused VM go on', details: 'The guest goes on where it was.' }),
+  power('Reset', {
+    summary: "Press a VM's reset button",
+    details: 'The machine starts again in the same pod; the guest is not asked and loses unsaved data.',
+  }),
+  {
+    name: 'describe',
+    summary: 'State of a VM: what, why, since when, what to do',
+    usage: '[VM...]',
+    minNames: 0,
+    maxNames: ANY,
+    options: ['all-namespaces'],
+    details: 'Without a name: every VM of the namespace.',
+    examples: ['kubectl vm describe web', 'kubectl vm describe -A'],
+    run: async (invocation) => (await import('./describe/command.ts')).describe(invocation),
+  },
+  {
+    name: 'version',
+    summary: 'Versions of this command, of Kubernetes and of the API',
+    usage: '',
+    minNames: 0,
+    maxNames: 0,
+    options: ['client'],
+    examples: ['kubectl vm version --client'],
+    run: async (invocation) => (await import('./version.ts')).version(invocation),
+  },
+  {
+    name: 'completion',
+    summary: 'Script for the completion of this command by a shell',
+    usage: 'bash|zsh|fish',
+    minNames: 1,
+    maxNames: 1,
+    options: [],
+    examples: ['source <(kubectl vm completion bash)'],
+    run: async (invocation) => (await import('./completion/scripts.ts')).completion(invocation),
+  },
+];
