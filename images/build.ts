@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { bundle, projectVersion } from './bundle.ts';
 import { docker, hasImage } from './docker.ts';
 
@@ -97,11 +97,14 @@ async function text(path: string): Promise<string> {
 }
 
 /** The programs of an image below /usr/lib/vmstead. */
-async function programs(...names: ('operator' | 'launcher' | 'agent' | 'uninstall')[]): Promise<ContextFile[]> {
+async function programs(
+  ...names: ('operator' | 'launcher' | 'agent' | 'prove' | 'uninstall')[]
+): Promise<ContextFile[]> {
   const entries = {
     operator: 'operator/main.ts',
     launcher: 'launcher/main.ts',
     agent: 'agent/main.ts',
+    prove: 'agent/prove.ts',
     uninstall: 'operator/uninstall.ts',
   };
   const files: ContextFile[] = [];
@@ -111,6 +114,11 @@ async function programs(...names: ('operator' | 'launcher' | 'agent' | 'uninstal
     files.push({ path: `vmstead/${name}.LEGAL.txt`, content: licences });
   }
   return files;
+}
+
+/** A shell script of a part, below /usr/lib/vmstead too. */
+async function script(path: string): Promise<ContextFile> {
+  return { path: `vmstead/${basename(path)}`, content: await text(path), executable: true };
 }
 
 /** The layer with Debian and Node, shared by all images. */
@@ -152,20 +160,20 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
     programs('operator', 'uninstall').then((files) =>
       buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, version, options),
     ),
-    Promise.all([programs('launcher'), text('launcher/supervise')]).then(([files, supervise]) =>
+    Promise.all([programs('launcher'), script('launcher/supervise'), script('launcher/console')]).then(
+      (files) =>
+        buildImage(
+          { name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] },
+          version,
+          options,
+        ),
+    ),
+    Promise.all([programs('agent', 'prove'), script('agent/prover')]).then((files) =>
       buildImage(
-        {
-          name: 'launcher',
-          files: [...files, { path: 'vmstead/supervise', content: supervise, executable: true }],
-          buildArgs: { BASE: qemu },
-          inputs: [],
-        },
+        { name: 'agent', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] },
         version,
         options,
       ),
-    ),
-    programs('agent').then((files) =>
-      buildImage({ name: 'agent', files, buildArgs: { BASE: qemu }, inputs: [] }, version, options),
     ),
   ]);
   return { operator, launcher, agent };
@@ -177,7 +185,11 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
  * @param registry host and path without a trailing slash, such as `registry.example/vmstead`
  * @returns the references there
  */
-export async function pushImages(images: Images, registry: string, options: BuildOptions = {}): Promise<Images> {
+export async function pushImages(
+  images: Images,
+  registry: string,
+  options: BuildOptions = {},
+): Promise<Images> {
   const pushed = { ...images };
   for (const name of ['operator', 'launcher', 'agent'] as const) {
     const reference = `${registry.replace(/\/+$/, '')}/${images[name].replace(/^vmstead\//, '')}`;

@@ -22,7 +22,9 @@ export async function docker(args: readonly string[], onLine?: (line: string) =>
   const code = await new Promise<number | null>((resolve, reject) => {
     child.once('error', (error: NodeJS.ErrnoException) =>
       reject(
-        error.code === 'ENOENT' ? new Error('docker is not installed: on Debian, apt-get install docker.io') : error,
+        error.code === 'ENOENT'
+          ? new Error('docker is not installed: on Debian, apt-get install docker.io')
+          : error,
       ),
     );
     child.once('close', resolve);
