@@ -102,7 +102,7 @@ export class LocalProvider implements ClusterProvider {
     }
     if (existing.size > 0) {
       report('the cluster that is there is not as it should be: making a new one');
-      await this.#remove(docker);
+      await this.#remove(client);
     }
     await this.#create(docker, key, report);
     return this.#finish(client, report);
@@ -243,8 +243,17 @@ export class LocalProvider implements ClusterProvider {
     };
   }
 
-  async #remove(docker: Docker): Promise<void> {
+  async #remove(client: ContainerRuntimeClient): Promise<void> {
+    const docker = client.container.dockerode;
     const containers = await clusterContainers(docker, this.name);
+    // Loop devices belong to the kernel that all nodes share: they would outlive the containers.
+    const detach = `losetup --list --noheadings --output NAME,BACK-FILE | awk '$2 ~ "^/opt/volumes/" {print $1}' | xargs --no-run-if-empty losetup --detach`;
+    for (const container of containers.values()) {
+      if (container.state !== 'running') continue;
+      await client.container.exec(client.container.getById(container.id), ['/bin/bash', '-c', detach], {
+        log: false,
+      });
+    }
     await Promise.all([...containers.values()].map((container) => removeContainer(docker, container.id)));
     await removeNetworks(docker, this.name);
   }
@@ -252,6 +261,6 @@ export class LocalProvider implements ClusterProvider {
   async stop(report: Report = () => {}): Promise<void> {
     const client = await connectDocker();
     report(`removing cluster "${this.name}"`);
-    await this.#remove(client.container.dockerode);
+    await this.#remove(client);
   }
 }

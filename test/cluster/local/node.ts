@@ -1,7 +1,14 @@
 import type { ContainerRuntimeClient } from 'testcontainers';
 import type { ExecResult, NodeHandle } from '../provider.ts';
 
-const verbs = { stop: 'force-stop', start: 'start', kill: 'kill', pause: 'pause', continue: 'cont' } as const;
+/** What runit does for each action. A stop is "stay down" and SIGKILL: kube-apiserver would take half a minute to end. */
+const verbs = {
+  stop: ['down', 'kill'],
+  start: ['start'],
+  kill: ['kill'],
+  pause: ['pause'],
+  continue: ['cont'],
+} as const;
 
 /** A node that is a container of the local Docker engine. */
 export function containerNode(
@@ -34,7 +41,11 @@ export function containerNode(
       await container.unpause();
     },
     async service(service, action) {
-      const result = await exec(['sv', '-w', '10', verbs[action], `/run/services/${service}`]);
+      const directory = `/run/services/${service}`;
+      const commands = verbs[action].map((verb) => `sv ${verb} ${directory}`);
+      if (action === 'stop')
+        commands.push(`until sv status ${directory} | grep -q ^down; do sleep 0.05; done`);
+      const result = await exec(`timeout 15 bash -ec '${commands.join('; ')}'`);
       if (result.exitCode !== 0) {
         throw new Error(`${action} of ${service} on ${name}: ${(result.stdout + result.stderr).trim()}`);
       }

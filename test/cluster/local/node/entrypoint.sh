@@ -48,6 +48,8 @@ for peer in $NODE_PEERS; do
   bridge fdb append 00:00:00:00:00:00 dev pods dst "${peer#*=}"
   ip route add "10.244.${peer%=*}.0/24" via "10.244.${peer%=*}.0" dev pods onlink
 done
+# Some engines give an internal network a default route all the same.
+ip route delete default 2> /dev/null || true
 # Without a default route the kernel would refuse service addresses before kube-proxy's rules see them.
 ip route add 10.96.0.0/16 dev pods
 # Pods keep their address among themselves and borrow the node's towards everything else.
