@@ -18,6 +18,7 @@ const script = async (path: string, needs: 'nothing' | 'tests'): Promise<Command
 export const commands: Record<string, Command> = {
   start: { summary: 'set up, start the cluster, boot a VM', load: () => import('./commands/start.ts') },
   stop: { summary: 'end what start (and test) left running', load: () => import('./commands/stop.ts') },
+  cluster: { summary: 'only the cluster, and images into it', load: () => import('./commands/cluster.ts') },
   test: { summary: 'all checks and tests', load: () => import('./commands/test.ts') },
   'test:unit': { summary: 'the quick tests', load: () => import('./commands/test-unit.ts') },
   check: { summary: 'format, types, lint, unused code', load: () => import('./commands/check.ts') },
