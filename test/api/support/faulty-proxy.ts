@@ -16,6 +16,8 @@ export interface FaultyProxy extends AsyncDisposable {
   fault: Fault | undefined;
   /** TCP connections that were opened so far. */
   readonly connections: number;
+  /** Watches whose answer has begun and not ended. */
+  readonly openWatches: number;
   /** Requests that came so far, `GET /api/v1/...`. */
   readonly requests: readonly string[];
   /** Cuts all connections, and refuses new ones until `resume`. */
@@ -98,6 +100,9 @@ export async function startFaultyProxy(kubeconfigPath: string): Promise<FaultyPr
     fault: undefined,
     get connections() {
       return connections;
+    },
+    get openWatches() {
+      return watches.size;
     },
     requests,
     outage() {
