@@ -121,6 +121,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ap
       `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
       `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
       '--unsafe-no-fsync',
+      // As kubeadm sets it: without it, watches of quiet resources get no bookmarks.
+      '--experimental-watch-progress-notify-interval=5s',
     ]),
   );
   const apiServer = startProcess(directory, 'kube-apiserver', binary('kubernetes', 'kube-apiserver'), [

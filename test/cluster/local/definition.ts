@@ -3,8 +3,8 @@
  * changes the cluster's key and makes the next start build it anew.
  */
 
-export const clusterDomain = 'cluster.local';
-export const serviceRange = '10.96.0.0/16';
+const clusterDomain = 'cluster.local';
+const serviceRange = '10.96.0.0/16';
 export const dnsAddress = '10.96.0.10';
 /** Images that the nodes themselves need, made by the set-up. */
 export const pauseImage = 'vmstead.test/pause:1';
@@ -53,6 +53,8 @@ export function controlPlaneServices(address: string): Services {
       '--listen-client-urls=http://127.0.0.1:2379',
       '--advertise-client-urls=http://127.0.0.1:2379',
       '--unsafe-no-fsync',
+      // As kubeadm sets it: without it, watches of quiet resources get no bookmarks.
+      '--experimental-watch-progress-notify-interval=5s',
     ]),
     'kube-apiserver': command('kube-apiserver', [
       '--etcd-servers=http://127.0.0.1:2379',
