@@ -6,7 +6,7 @@ import { askDocker } from './docker-cli.ts';
 import { hasProgram, installPackages, isRoot } from './packages.ts';
 import { SetupError, type Step } from './step.ts';
 
-export const baseImageName = `debian:${DEBIAN_RELEASE}-slim`;
+const baseImageName = `debian:${DEBIAN_RELEASE}-slim`;
 
 /** About as many lines as debootstrap prints for a minimal system. */
 const debootstrapLines = 330;

@@ -31,7 +31,7 @@ export const imageSteps = ['docker-engine', 'base-image'];
 export const chartSteps = ['helm'];
 
 /** What the bare API server of the tests needs. */
-export const apiServerSteps = ['debian-packages', 'kubernetes', 'etcd'];
+const apiServerSteps = ['debian-packages', 'kubernetes', 'etcd'];
 
 /** What the remaining tests need. */
 export const testSteps = [...clusterSteps, ...imageSteps, ...chartSteps, ...apiServerSteps, 'promtool'];

@@ -2,7 +2,7 @@ import { kubectl } from './kubectl.ts';
 import type { Cluster, ClusterProvider, NodeHandle } from './provider.ts';
 
 /** A node that we can only look at: driving it is its owner's business. */
-export function observedNode(cluster: string, name: string, ip: string): NodeHandle {
+function observedNode(cluster: string, name: string, ip: string): NodeHandle {
   const refuse = async (): Promise<never> => {
     throw new Error(`node ${name} of ${cluster} cannot be driven by tests: only the cluster built here can`);
   };

@@ -3,7 +3,7 @@ import { LocalProvider } from './local/cluster.ts';
 import type { ClusterProvider } from './provider.ts';
 import { publishedProvider } from './published.ts';
 
-export type { Cluster, ClusterProvider, ExecResult, NodeHandle, Report } from './provider.ts';
+export type { Cluster } from './provider.ts';
 
 /**
  * Where the cluster comes from: a person's own (`VMSTEAD_KUBECONFIG`), kind's published image

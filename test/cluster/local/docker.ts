@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type ContainerRuntimeClient, getContainerRuntimeClient } from 'testcontainers';
 
 export type Docker = ContainerRuntimeClient['container']['dockerode'];
-export type Container = ReturnType<Docker['getContainer']>;
 
 /** Labels on everything we make, so that we find (and end) it again without keeping books. */
 export const labels = {
