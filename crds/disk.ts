@@ -51,7 +51,7 @@ const diskSource = exactlyOne(
   z.strictObject({
     claim: described(
       'A PersistentVolumeClaim of this namespace that is there already. A filesystem must hold the disk as disk.img (raw).',
-      z.strictObject({ name: objectName() }),
+      z.strictObject({ name: described('Name of the PersistentVolumeClaim.', objectName()) }),
     ).optional(),
     blank: described(
       'An empty disk in a claim that Vmstead makes once and never empties again.',

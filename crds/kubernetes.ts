@@ -35,87 +35,136 @@ export const containerImageFields = {
 };
 
 const labelKey = text(317, 1);
+const key = described('Key of the label.', labelKey);
+const topologyKey = described('Label of the node whose equal values make one domain.', labelKey);
+const values = described(
+  'Values to compare with; none for Exists and DoesNotExist.',
+  atomicList(text(63), 64),
+).optional();
+const weight = described('How much it counts, from 1 to 100.', integer(1, 100));
 
 const labelSelectorRequirement = z.strictObject({
-  key: labelKey,
-  operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist']),
-  values: atomicList(text(63), 64).optional(),
+  key,
+  operator: described('How the label compares.', z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist'])),
+  values,
 });
 
 const labelSelector = z.strictObject({
-  matchLabels: stringMap(64, 63).optional(),
-  matchExpressions: atomicList(labelSelectorRequirement, 32).optional(),
-});
-
-const nodeSelectorRequirement = z.strictObject({
-  key: labelKey,
-  operator: z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt']),
-  values: atomicList(text(63), 64).optional(),
-});
-
-const nodeSelectorTerm = z.strictObject({
-  matchExpressions: atomicList(nodeSelectorRequirement, 32).optional(),
-  matchFields: atomicList(nodeSelectorRequirement, 32).optional(),
-});
-
-const podAffinityTerm = z.strictObject({
-  labelSelector: labelSelector.optional(),
-  namespaceSelector: labelSelector.optional(),
-  namespaces: atomicList(dnsLabel(), 32).optional(),
-  topologyKey: labelKey,
-});
-
-const podAffinity = z.strictObject({
-  requiredDuringSchedulingIgnoredDuringExecution: atomicList(podAffinityTerm, 16).optional(),
-  preferredDuringSchedulingIgnoredDuringExecution: atomicList(
-    z.strictObject({ weight: integer(1, 100), podAffinityTerm }),
-    16,
+  matchLabels: described('Labels that must all be there.', stringMap(64, 63)).optional(),
+  matchExpressions: described(
+    'Requirements that must all hold.',
+    atomicList(labelSelectorRequirement, 32),
   ).optional(),
 });
 
-const affinity = z.strictObject({
-  nodeAffinity: z
-    .strictObject({
-      requiredDuringSchedulingIgnoredDuringExecution: z
-        .strictObject({ nodeSelectorTerms: atomicList(nodeSelectorTerm, 16, 1) })
-        .optional(),
-      preferredDuringSchedulingIgnoredDuringExecution: atomicList(
-        z.strictObject({ weight: integer(1, 100), preference: nodeSelectorTerm }),
+const nodeSelectorRequirement = z.strictObject({
+  key,
+  operator: described(
+    'How the label compares.',
+    z.enum(['In', 'NotIn', 'Exists', 'DoesNotExist', 'Gt', 'Lt']),
+  ),
+  values,
+});
+
+const nodeSelectorTerm = z.strictObject({
+  matchExpressions: described(
+    "Requirements on the node's labels that must all hold.",
+    atomicList(nodeSelectorRequirement, 32),
+  ).optional(),
+  matchFields: described(
+    "Requirements on the node's fields that must all hold.",
+    atomicList(nodeSelectorRequirement, 32),
+  ).optional(),
+});
+
+const podAffinityTerm = z.strictObject({
+  labelSelector: described('The pods that are meant.', labelSelector).optional(),
+  namespaceSelector: described('Namespaces of those pods, by their labels.', labelSelector).optional(),
+  namespaces: described('Namespaces of those pods, by name.', atomicList(dnsLabel(), 32)).optional(),
+  topologyKey,
+});
+
+function podAffinity(which: string) {
+  return z.strictObject({
+    requiredDuringSchedulingIgnoredDuringExecution: described(
+      `Terms that must all hold for a node: ${which}.`,
+      atomicList(podAffinityTerm, 16),
+    ).optional(),
+    preferredDuringSchedulingIgnoredDuringExecution: described(
+      `Terms that make a node better: ${which}.`,
+      atomicList(
+        z.strictObject({ weight, podAffinityTerm: described('What is preferred.', podAffinityTerm) }),
         16,
+      ),
+    ).optional(),
+  });
+}
+
+const affinity = z.strictObject({
+  nodeAffinity: described(
+    'Which nodes may or should take the VM.',
+    z.strictObject({
+      requiredDuringSchedulingIgnoredDuringExecution: described(
+        'What a node must have.',
+        z.strictObject({
+          nodeSelectorTerms: described('Terms of which one must hold.', atomicList(nodeSelectorTerm, 16, 1)),
+        }),
       ).optional(),
-    })
-    .optional(),
-  podAffinity: podAffinity.optional(),
-  podAntiAffinity: podAffinity.optional(),
+      preferredDuringSchedulingIgnoredDuringExecution: described(
+        'What makes a node better.',
+        atomicList(
+          z.strictObject({ weight, preference: described('What is preferred.', nodeSelectorTerm) }),
+          16,
+        ),
+      ).optional(),
+    }),
+  ).optional(),
+  podAffinity: described('Pods to be near to.', podAffinity('the pods run in its domain')).optional(),
+  podAntiAffinity: described(
+    'Pods to be away from.',
+    podAffinity('the pods do not run in its domain'),
+  ).optional(),
 });
 
 const toleration = z.strictObject({
-  key: text(317).optional(),
-  operator: z.enum(['Exists', 'Equal']).optional(),
-  value: text(63).optional(),
-  effect: z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']).optional(),
-  tolerationSeconds: integer(0, 2 ** 31 - 1).optional(),
+  key: described('Key of the taint. Absent, with operator Exists: every taint.', text(317)).optional(),
+  operator: described('Equal (absent) or Exists.', z.enum(['Exists', 'Equal'])).optional(),
+  value: described('Value of the taint, for Equal.', text(63)).optional(),
+  effect: described(
+    'Effect of the taint. Absent: all.',
+    z.enum(['NoSchedule', 'PreferNoSchedule', 'NoExecute']),
+  ).optional(),
+  tolerationSeconds: described(
+    'How long NoExecute is tolerated. Absent: for ever.',
+    integer(0, 2 ** 31 - 1),
+  ).optional(),
 });
 
 const topologySpreadConstraint = z.strictObject({
-  maxSkew: integer(1, 1000),
-  topologyKey: labelKey,
-  whenUnsatisfiable: z.enum(['DoNotSchedule', 'ScheduleAnyway']),
-  labelSelector: labelSelector.optional(),
-  minDomains: integer(1, 1000).optional(),
+  maxSkew: described('Largest difference in the number of pods between two domains.', integer(1, 1000)),
+  topologyKey,
+  whenUnsatisfiable: described('What to do when no node fits.', z.enum(['DoNotSchedule', 'ScheduleAnyway'])),
+  labelSelector: described('The pods that are counted.', labelSelector).optional(),
+  minDomains: described('Fewest domains, with DoNotSchedule.', integer(1, 1000)).optional(),
 });
 
 /** What of the launcher pod a person may set. */
 export const podTemplate = z.strictObject({
   nodeSelector: described('Labels that the node must have.', stringMap(32, 63)).optional(),
-  affinity: described('As in a pod.', affinity).optional(),
-  tolerations: described('As in a pod.', atomicList(toleration, 32)).optional(),
-  topologySpreadConstraints: described('As in a pod.', atomicList(topologySpreadConstraint, 16)).optional(),
+  affinity: described('Nodes and pods to be near to or away from, as in a pod.', affinity).optional(),
+  tolerations: described(
+    'Taints of nodes that do not keep the VM away, as in a pod.',
+    atomicList(toleration, 32),
+  ).optional(),
+  topologySpreadConstraints: described(
+    'How to spread VMs over domains, as in a pod.',
+    atomicList(topologySpreadConstraint, 16),
+  ).optional(),
   priorityClassName: described('Name of a PriorityClass.', objectName()).optional(),
   schedulerName: described('Scheduler to use instead of the default one.', objectName()).optional(),
   imagePullSecrets: described(
     "Secrets of this namespace with which the kubelet pulls the VM's images.",
-    atomicList(z.strictObject({ name: objectName() }), 16),
+    atomicList(z.strictObject({ name: described('Name of the Secret.', objectName()) }), 16),
   ).optional(),
   labels: described(
     "Labels for the pod, beside the VirtualMachine's own, which it gets anyway.",
@@ -126,12 +175,15 @@ export const podTemplate = z.strictObject({
 
 /** `metav1.Condition`. */
 export const condition = z.strictObject({
-  type: text(316, 1),
-  status: z.enum(['True', 'False', 'Unknown']),
-  reason: text(1024, 1),
-  message: text(32768),
-  lastTransitionTime: z.string().meta({ format: 'date-time' }),
-  observedGeneration: z.int().min(0).optional(),
+  type: described('What the condition is about.', text(316, 1)),
+  status: described('Whether it holds.', z.enum(['True', 'False', 'Unknown'])),
+  reason: described('Why, in one word.', text(1024, 1)),
+  message: described('Why, in a sentence, and what a person can do.', text(32768)),
+  lastTransitionTime: described(
+    'Since when the status is what it is.',
+    z.string().meta({ format: 'date-time' }),
+  ),
+  observedGeneration: described('Generation of the spec that it is about.', z.int().min(0)).optional(),
 });
 
 export type Condition = z.infer<typeof condition>;

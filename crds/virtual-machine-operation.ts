@@ -31,22 +31,22 @@ export const virtualMachineOperationSpec = transition(
 export const operationPhase = z.enum(['Pending', 'InProgress', 'Succeeded', 'Failed']);
 
 export const virtualMachineOperationStatus = z.strictObject({
-  observedGeneration: z.int().optional(),
+  observedGeneration: described('Generation of the spec that this status is about.', z.int()).optional(),
   phase: described('For the column; conditions are for logic.', operationPhase).optional(),
-  reason: text(256).optional(),
+  reason: described('Why it is in its phase, in one word.', text(256)).optional(),
   message: described('What happened, or what is being waited for.', text(1024)).optional(),
-  startedAt: z.string().meta({ format: 'date-time' }).optional(),
-  completedAt: z.string().meta({ format: 'date-time' }).optional(),
+  startedAt: described('When it was taken up.', z.string().meta({ format: 'date-time' })).optional(),
+  completedAt: described('When it ended.', z.string().meta({ format: 'date-time' })).optional(),
   incarnation: described('The life of the VM in which the operation began.', z.int()).optional(),
-  conditions: listMap(condition, 'type', 8).optional(),
+  conditions: described('What holds and why: Ready.', listMap(condition, 'type', 8)).optional(),
 });
 
 export const virtualMachineOperation = z.strictObject({
   apiVersion: z.literal(API_VERSION),
   kind: z.literal('VirtualMachineOperation'),
   metadata: objectMeta,
-  spec: virtualMachineOperationSpec,
-  status: virtualMachineOperationStatus.optional(),
+  spec: described('What is to be done. It cannot be changed.', virtualMachineOperationSpec),
+  status: described('How far it is, and its result.', virtualMachineOperationStatus).optional(),
 });
 
 export type OperationType = z.infer<typeof operationType>;

@@ -101,8 +101,8 @@ const cloudInit = rule(
 );
 
 const resourceList = z.strictObject({
-  cpu: cpuQuantity.optional(),
-  memory: bytesBetween('16Mi', '32Ti', 'memory').optional(),
+  cpu: described('CPU of the pod.', cpuQuantity).optional(),
+  memory: described('Memory of the pod.', bytesBetween('16Mi', '32Ti', 'memory')).optional(),
 });
 
 const resources = z.strictObject({
@@ -121,14 +121,14 @@ export const virtualMachineSpec = rule(
         'Auto (absent): KVM where a node has it and it works, else emulation. KVM: wait for such a node. Emulation: never KVM.',
         z.enum(['Auto', 'KVM', 'Emulation']),
       ).optional(),
-      machine: machine.optional(),
-      cpu: cpu.optional(),
-      memory,
-      firmware: firmware.optional(),
+      machine: described('The kind of machine that QEMU emulates.', machine).optional(),
+      cpu: described('Virtual CPUs. Absent: one.', cpu).optional(),
+      memory: described('Memory of the guest.', memory),
+      firmware: described('What the machine boots with, and its identity.', firmware).optional(),
       state: described('A small claim for what belongs to the machine and not to a disk.', state).optional(),
       kernel: described('Boot this kernel directly instead of what is on the disks.', kernel).optional(),
-      disks: disks.optional(),
-      networks: networks.optional(),
+      disks: described('Disks and CD-ROMs, in the order in which the guest finds them.', disks).optional(),
+      networks: described('Network cards. Absent: none.', networks).optional(),
       cloudInit: described('cloud-init data for the guest, as a NoCloud disk.', cloudInit).optional(),
       terminationGracePeriodSeconds: described(
         'Seconds that the guest has to power itself off before it is stopped. Absent: 120.',
@@ -156,8 +156,8 @@ export const virtualMachine = rule(
     apiVersion: z.literal(API_VERSION),
     kind: z.literal('VirtualMachine'),
     metadata: objectMeta,
-    spec: virtualMachineSpec,
-    status: virtualMachineStatus.optional(),
+    spec: described('What the VM should be. Only its owner writes it.', virtualMachineSpec),
+    status: described('What the VM is. Only the operator writes it.', virtualMachineStatus).optional(),
   }),
   `self.metadata.name.size() <= ${MAX_NAME} && !self.metadata.name.contains('.')`,
   `the name of a VirtualMachine must have at most ${MAX_NAME} characters and no dot: it is part of the names of its pod and claims`,
