@@ -90,21 +90,7 @@ function watchFor(controller: Controller, deps: OperatorDeps, caches: Caches): v
   const usersOf = (claimKey: string): void => {
     for (const vm of caches.virtualMachines.by('claim', claimKey)) controller.enqueue(keyOf(vm));
   };
-  caches.virtualMachines.onChange((vm, previous) => {
-    // Our own status writes come back as changes too; there is nothing new in them.
-    if (
-      previous &&
-      previous.metadata.generation === vm.metadata.generation &&
-      !vm.metadata.deletionTimestamp
-    ) {
-      if (
-        JSON.stringify(previous.metadata.labels) === JSON.stringify(vm.metadata.labels) &&
-        vm.status !== undefined
-      )
-        return;
-    }
-    controller.enqueue(keyOf(vm));
-  });
+  caches.virtualMachines.onChange((vm) => controller.enqueue(keyOf(vm)));
   caches.operations.onChange((each) =>
     controller.enqueue(`${each.metadata.namespace}/${each.spec.virtualMachine}`),
   );

@@ -1,0 +1,389 @@
+/**
+ * A model of what surrounds the VirtualMachine controller, for property tests: what is stored, which launchers
+ * really run, and the rules of the API server that safety rests on (unique names, compare-and-swap, finalizers,
+ * no binding of a pod that is being deleted). It judges the plans; the real parts are tested elsewhere.
+ */
+import { LABEL } from '../../crds/api.ts';
+import type { VirtualMachine, VirtualMachineSpec } from '../../crds/virtual-machine.ts';
+import { virtualMachineSpec } from '../../crds/virtual-machine.ts';
+import type { OperationType, VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
+import type { Lease, Node, PersistentVolumeClaim, Pod } from '../../operator/kube/resources.ts';
+import { failed, succeeded } from '../../operator/operation/progress.ts';
+import { claimUidOf } from '../../operator/ownership/claim-lease.ts';
+import type { Action } from '../../operator/virtual-machine/plan.ts';
+import { planVirtualMachine } from '../../operator/virtual-machine/plan.ts';
+import { statusOf } from '../../operator/virtual-machine/status.ts';
+import type { LauncherContact, World } from '../../operator/virtual-machine/world.ts';
+
+const NAMESPACE = 'default';
+const NODE = 'worker-1';
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] };
+type ModelPod = Mutable<Pod> & { metadata: Mutable<Pod['metadata']> };
+
+interface Stored {
+  vms: Map<string, VirtualMachine>;
+  pods: Map<string, ModelPod>;
+  claims: Map<string, PersistentVolumeClaim>;
+  leases: Map<string, Lease>;
+  operations: Map<string, VirtualMachineOperation>;
+}
+
+/** A write that the API server refused: a name that is taken, a version that is not the current one. */
+class Refused extends Error {}
+
+export class ModelCluster {
+  now = Date.parse('2026-01-01T00:00:00Z');
+  nodeReady: 'True' | 'Unknown' = 'True';
+  stored: Stored = {
+    vms: new Map(),
+    pods: new Map(),
+    claims: new Map(),
+    leases: new Map(),
+    operations: new Map(),
+  };
+  /** UIDs of pods whose QEMU runs, whatever the API says. */
+  readonly running = new Set<string>();
+  /** By pod UID, what its launcher last said. */
+  readonly contacts = new Map<string, LauncherContact>();
+  #version = 0;
+  #uid = 0;
+  #snapshots: Stored[] = [];
+
+  uid(): string {
+    return `uid-${++this.#uid}`;
+  }
+
+  version(): string {
+    return String(++this.#version);
+  }
+
+  /** Remembers the state as a cache that lags behind would have it. */
+  snapshot(): void {
+    this.#snapshots.push(structuredClone(this.stored));
+    if (this.#snapshots.length > 4) this.#snapshots.shift();
+  }
+
+  addVm(name: string, spec: Record<string, unknown>): void {
+    if (this.stored.vms.has(name)) return;
+    this.stored.vms.set(name, {
+      apiVersion: 'vmstead.io/v1alpha1',
+      kind: 'VirtualMachine',
+      metadata: {
+        name,
+        namespace: NAMESPACE,
+        uid: this.uid(),
+        generation: 1,
+        resourceVersion: this.version(),
+      },
+      spec: virtualMachineSpec.parse(spec),
+    });
+  }
+
+  addClaim(name: string): void {
+    this.stored.claims.set(name, {
+      metadata: { name, namespace: NAMESPACE, uid: this.uid(), resourceVersion: this.version() },
+      spec: { resources: { requests: { storage: '1Gi' } } },
+      status: { phase: 'Bound' },
+    });
+  }
+
+  addOperation(vm: string, type: OperationType, force: boolean): void {
+    const uid = this.uid();
+    this.stored.operations.set(uid, {
+      apiVersion: 'vmstead.io/v1alpha1',
+      kind: 'VirtualMachineOperation',
+      metadata: {
+        name: `op-${uid}`,
+        namespace: NAMESPACE,
+        uid,
+        generation: 1,
+        resourceVersion: this.version(),
+        creationTimestamp: new Date(this.now).toISOString(),
+      },
+      spec:
+        type === 'Stop' || type === 'Restart'
+          ? { virtualMachine: vm, type, force }
+          : { virtualMachine: vm, type },
+    });
+  }
+
+  editSpec(name: string, change: Partial<VirtualMachineSpec>): void {
+    const vm = this.stored.vms.get(name);
+    if (!vm) return;
+    const generation = (vm.metadata.generation ?? 1) + 1;
+    this.stored.vms.set(name, {
+      ...vm,
+      metadata: { ...vm.metadata, generation },
+      spec: { ...vm.spec, ...change },
+    });
+  }
+
+  wipeStatus(name: string): void {
+    const vm = this.stored.vms.get(name);
+    if (vm) this.stored.vms.set(name, { ...vm, status: {} });
+  }
+
+  /** The scheduler and then the kubelet take a pod. */
+  startPod(pod: ModelPod): void {
+    if (
+      pod.metadata.deletionTimestamp !== undefined ||
+      pod.status?.containerStatuses ||
+      this.nodeReady !== 'True'
+    )
+      return;
+    pod.spec = { ...pod.spec, containers: pod.spec?.containers ?? [], nodeName: NODE };
+    pod.status = {
+      phase: 'Running',
+      startTime: new Date(this.now).toISOString(),
+      containerStatuses: [container({ running: { startedAt: new Date(this.now).toISOString() } })],
+    };
+    this.running.add(pod.metadata.uid);
+    this.contacts.set(pod.metadata.uid, {
+      connected: true,
+      lastHeardAt: this.now,
+      launcherVersion: '1',
+      report: { state: 'Running', machineReadyAt: new Date(this.now).toISOString() },
+    });
+  }
+
+  /** QEMU ends, and the kubelet, where it can, says so. */
+  endPod(pod: ModelPod, result: string): void {
+    this.running.delete(pod.metadata.uid);
+    this.contacts.delete(pod.metadata.uid);
+    if (this.nodeReady !== 'True' || pod.spec?.nodeName === undefined) return;
+    const at = new Date(this.now).toISOString();
+    pod.status = {
+      ...pod.status,
+      phase: 'Failed',
+      containerStatuses: [
+        container({
+          terminated: {
+            exitCode: 1,
+            startedAt: pod.status?.startTime ?? at,
+            finishedAt: at,
+            message: JSON.stringify({ result, message: `${result}.`, at }),
+          },
+        }),
+      ],
+    };
+    this.#collect(pod);
+  }
+
+  /** `kubectl delete pod --force`, or PodGC: the API forgets the pod as far as its finalizers let it. */
+  forceDelete(pod: ModelPod): void {
+    pod.metadata.deletionTimestamp ??= new Date(this.now).toISOString();
+    pod.metadata.deletionGracePeriodSeconds = 0;
+    pod.status = { ...pod.status, phase: 'Failed' };
+    this.#collect(pod);
+  }
+
+  #collect(pod: ModelPod): void {
+    if (pod.metadata.deletionTimestamp === undefined || (pod.metadata.finalizers?.length ?? 0) > 0) return;
+    this.stored.pods.delete(pod.metadata.name);
+  }
+
+  world(name: string, stale: number): World {
+    const seen = this.#snapshots.at(-1 - stale) ?? this.stored;
+    const pods = [...seen.pods.values()].filter((pod) => pod.metadata.labels?.[LABEL.vm] === name);
+    const leases = [...seen.leases.values()];
+    return structuredClone({
+      now: this.now,
+      listeningSince: 0,
+      namespace: NAMESPACE,
+      name,
+      vm: seen.vms.get(name),
+      pods,
+      claims: seen.claims,
+      leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
+      ownLeases: leases.filter((lease) => lease.metadata.labels?.[LABEL.vm] === name),
+      // Always the API server's own word, as in observe().
+      orphanLeases: new Set(
+        leases
+          .filter((lease) => !this.stored.pods.has(lease.spec?.holderIdentity ?? ''))
+          .map((lease) => lease.metadata.name),
+      ),
+      nodes: [node(this.nodeReady, this.now)],
+      operations: [...seen.operations.values()].filter((each) => each.spec.virtualMachine === name),
+      contacts: this.contacts,
+      warnings: [],
+      defaults: {
+        launcherImage: 'launcher',
+        launcherImagePullPolicy: 'IfNotPresent' as const,
+        defaultMachineType: 'pc-q35-10.0',
+        channel: undefined,
+      },
+    });
+  }
+
+  /**
+   * One reconcile: from a state `stale` snapshots old, dying after `writes` writes.
+   * Says how many writes it made.
+   */
+  reconcile(name: string, stale = 0, writes = Number.POSITIVE_INFINITY): number {
+    const world = this.world(name, stale);
+    const plan = planVirtualMachine(world);
+    let made = 0;
+    const step = (write: () => void): void => {
+      if (made >= writes) throw new Refused('the operator died');
+      made++;
+      write();
+    };
+    try {
+      for (const action of plan.actions) step(() => this.#apply(world, action));
+      if (plan.decision) {
+        const status = statusOf(world, plan.decision, undefined);
+        const uid = plan.decision.vm.metadata.uid;
+        const before = this.stored.vms.get(name);
+        if (before && before.metadata.uid !== uid) throw new Refused('another VM');
+        if (before && JSON.stringify(before.status) !== JSON.stringify(status)) {
+          step(() => this.stored.vms.set(name, { ...before, status }));
+        }
+      }
+      for (const action of plan.afterStatus) step(() => this.#apply(world, action));
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+    }
+    return made;
+  }
+
+  #apply(world: World, action: Action): void {
+    switch (action.type) {
+      case 'CreateClaim': {
+        const { name = '' } = action.claim.metadata;
+        if (this.stored.claims.has(name)) return;
+        const metadata = { ...action.claim.metadata, name, uid: this.uid(), resourceVersion: this.version() };
+        this.stored.claims.set(name, {
+          ...action.claim,
+          metadata,
+          status: { phase: 'Bound' },
+        } as PersistentVolumeClaim);
+        return;
+      }
+      case 'SetClaimOwner':
+        return;
+      case 'TakeLease': {
+        const { name = '' } = action.lease.metadata;
+        const there = this.stored.leases.get(name);
+        if (there?.metadata.resourceVersion !== action.replaces?.metadata.resourceVersion)
+          throw new Refused('conflict');
+        const metadata = {
+          ...action.lease.metadata,
+          name,
+          uid: there?.metadata.uid ?? this.uid(),
+          resourceVersion: this.version(),
+        };
+        this.stored.leases.set(name, { ...action.lease, metadata } as Lease);
+        return;
+      }
+      case 'CreatePod': {
+        const { name = '', labels } = action.pod.metadata;
+        if (this.stored.pods.has(name)) throw new Refused('already exists');
+        // What apply() asks the API server before a later life.
+        if (Number(labels?.[LABEL.incarnation]) > 1) {
+          const known = new Set(world.pods.map((pod) => pod.metadata.uid));
+          for (const pod of this.stored.pods.values()) {
+            if (pod.metadata.labels?.[LABEL.vm] === world.name && !known.has(pod.metadata.uid))
+              throw new Refused('stale');
+          }
+        }
+        const metadata = { ...action.pod.metadata, name, uid: this.uid(), resourceVersion: this.version() };
+        this.stored.pods.set(name, { ...action.pod, metadata, status: { phase: 'Pending' } } as ModelPod);
+        return;
+      }
+      case 'DeletePod': {
+        const pod = this.#same(action.pod);
+        if (!pod) return;
+        pod.metadata.deletionTimestamp ??= new Date(this.now + 30_000).toISOString();
+        pod.metadata.deletionGracePeriodSeconds = action.graceSeconds ?? 30;
+        this.#collect(pod);
+        return;
+      }
+      case 'DropFinalizer': {
+        const pod = this.#same(action.pod);
+        if (!pod) return;
+        if (this.running.has(pod.metadata.uid))
+          throw new Error(`finalizer of ${pod.metadata.name} dropped while QEMU runs`);
+        pod.metadata.finalizers = [];
+        this.#collect(pod);
+        return;
+      }
+      case 'ReleaseLease': {
+        const { name, resourceVersion } = action.lease.metadata;
+        if (this.stored.leases.get(name)?.metadata.resourceVersion === resourceVersion)
+          this.stored.leases.delete(name);
+        return;
+      }
+      case 'Command': {
+        const report = this.contacts.get(action.podUID)?.report;
+        const { uid = '' } = action.operation.metadata;
+        const done = report !== undefined;
+        if (report && action.name !== 'reset') report.state = action.name === 'pause' ? 'Paused' : 'Running';
+        const situation = { now: this.now, alive: undefined } as unknown as Parameters<typeof succeeded>[0];
+        this.#updateOperation(
+          uid,
+          done
+            ? succeeded(situation, action.operation, 'done')
+            : failed(situation, action.operation, 'Failed', 'gone'),
+        );
+        return;
+      }
+      case 'UpdateOperation':
+        this.#updateOperation(action.operation.metadata.uid ?? '', action.status);
+        return;
+      case 'DeleteOperation':
+        this.stored.operations.delete(action.operation.metadata.uid ?? '');
+    }
+  }
+
+  #same(pod: Pod): ModelPod | undefined {
+    const there = this.stored.pods.get(pod.metadata.name);
+    return there?.metadata.uid === pod.metadata.uid ? there : undefined;
+  }
+
+  #updateOperation(uid: string, status: NonNullable<VirtualMachineOperation['status']>): void {
+    const operation = this.stored.operations.get(uid);
+    if (operation) this.stored.operations.set(uid, { ...operation, status });
+  }
+
+  /** Claims that more than one running QEMU has open: must be none, ever. */
+  claimsWithTwoWriters(): string[] {
+    const users = new Map<string, number>();
+    for (const pod of this.stored.pods.values()) {
+      if (!this.running.has(pod.metadata.uid)) continue;
+      for (const volume of pod.spec?.volumes ?? []) {
+        const claim = volume.persistentVolumeClaim?.claimName;
+        if (claim !== undefined) users.set(claim, (users.get(claim) ?? 0) + 1);
+      }
+    }
+    return [...users].filter(([, count]) => count > 1).map(([claim]) => claim);
+  }
+
+  /** VMs that run twice. */
+  vmsRunningTwice(): string[] {
+    const names = [...this.stored.pods.values()]
+      .filter((pod) => this.running.has(pod.metadata.uid))
+      .map((pod) => pod.metadata.labels?.[LABEL.vm] ?? '');
+    return names.filter((name, index) => names.indexOf(name) !== index);
+  }
+
+  /** QEMUs whose pod has no object any more: nobody would know of them. */
+  forgotten(): string[] {
+    const known = new Set([...this.stored.pods.values()].map((pod) => pod.metadata.uid));
+    return [...this.running].filter((uid) => !known.has(uid));
+  }
+}
+
+function container(state: object) {
+  return { name: 'launcher', image: '', imageID: '', ready: true, restartCount: 0, state };
+}
+
+function node(status: string, now: number): Node {
+  return {
+    metadata: { name: NODE, uid: NODE, resourceVersion: '1' },
+    status: {
+      allocatable: {},
+      conditions: [{ type: 'Ready', status, lastTransitionTime: new Date(now).toISOString() }],
+    },
+  };
+}
