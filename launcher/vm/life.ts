@@ -5,6 +5,8 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errno } from '../errno.ts';
+import type { PreparedDisk } from '../machine/host.ts';
+import type { Ending } from './ending.ts';
 import type { ProcessId } from './process.ts';
 
 export interface LifeRecord {
@@ -18,17 +20,21 @@ export interface LifeRecord {
   guestReady?: 'Signal' | 'Agent';
   /** Paused by a person: only a person resumes it. */
   pausedByPerson: boolean;
-  /** Ids of the last commands, each carried out at most once. */
-  commands: string[];
-  /** How the guest's end was read before QEMU was told to quit. */
-  ending?: { result: string; message: string };
+  /** The last commands, each carried out at most once. */
+  commands: { id: string; done: boolean }[];
+  /** How the disks were prepared: a launcher that takes over must not touch them again. */
+  disks?: PreparedDisk[];
+  /** Of the last error that stopped the guest. */
+  ioError?: { disk: number; noSpace: boolean };
+  /** How the guest's end was read, before QEMU is told to quit. */
+  ending?: Ending;
 }
 
 /** Enough for as many operations as can be under way; an older id never comes again. */
 const REMEMBERED_COMMANDS = 64;
 
 export class Life {
-  readonly record: LifeRecord;
+  record: LifeRecord;
   private readonly path: string;
   private readonly directory: string;
 
@@ -57,16 +63,37 @@ export class Life {
     this.save();
   }
 
-  /** Notes a command before it is carried out; false when it was noted before. */
-  beginCommand(id: string): boolean {
-    if (this.record.commands.includes(id)) return false;
-    this.change({ commands: [...this.record.commands, id].slice(-REMEMBERED_COMMANDS) });
-    return true;
+  /** Forgets what is not in `record`. */
+  replace(record: LifeRecord): void {
+    this.record = record;
+    this.save();
+  }
+
+  /** What is known of a command: `begun` when a launcher died while it carried it out. */
+  commandState(id: string): 'new' | 'begun' | 'done' {
+    const known = this.record.commands.find((command) => command.id === id);
+    if (known === undefined) return 'new';
+    return known.done ? 'done' : 'begun';
+  }
+
+  noteCommand(id: string, done: boolean): void {
+    const others = this.record.commands.filter((command) => command.id !== id);
+    this.change({ commands: [...others, { id, done }].slice(-REMEMBERED_COMMANDS) });
   }
 
   /** When `supervise` was asked to stop, if it was. */
   stopRequestedAt(): number | undefined {
     return statSync(join(this.directory, 'stop-requested'), { throwIfNoEntry: false })?.mtimeMs;
+  }
+
+  /** Remembers the wish to stop where no `supervise` did; returns when it was first uttered. */
+  requestStop(): number {
+    try {
+      writeFileSync(join(this.directory, 'stop-requested'), '', { flag: 'wx' });
+    } catch (error) {
+      if (errno(error) !== 'EEXIST') throw error;
+    }
+    return this.stopRequestedAt() ?? Date.now();
   }
 
   private save(): void {

@@ -1,0 +1,141 @@
+/** Everything beside QEMU itself: logs, serial, console, guest, channel, metrics. None of it can end the VM. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import pino from 'pino';
+import { ChannelClient } from './channel/client.ts';
+import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
+import { listenForReady } from './guest/ready.ts';
+import type { EarlyLog } from './log.ts';
+import { DEVICE_ID } from './machine/devices.ts';
+import { diskIndexOfNode } from './machine/disks.ts';
+import { QmpClosedError } from './qmp/errors.ts';
+import { guestLines } from './serial/guest-lines.ts';
+import { unblockedStdout } from './serial/output.ts';
+import { FileTail } from './serial/tail.ts';
+import { serveViewers } from './serial/viewers.ts';
+import { carryOut } from './vm/commands.ts';
+import { report } from './vm/report.ts';
+import { watchRoom } from './vm/room-watch.ts';
+import type { Vm } from './vm/vm.ts';
+
+/** Bytes of the serial log on disk. */
+const SERIAL_LIMIT = 1024 * 1024;
+
+interface Services {
+  /** To be called when anything that a report tells has changed. */
+  changed(): void;
+  end(): Promise<void>;
+}
+
+export function startServices(vm: Vm, early: EarlyLog): Services {
+  const { description, life, paths } = vm.options;
+  const { namespace, name } = description.vm;
+  const log = pino(
+    {
+      level: process.env.VMSTEAD_LOG_LEVEL ?? 'info',
+      base: { component: 'launcher', namespace, vm: name, incarnation: description.incarnation },
+    },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  early.useFrom(log);
+
+  const serial = followSerial(vm);
+  const viewers = serveViewers(paths.viewers, paths.console);
+  const capacities = new Map<number, number>();
+  let facts: AgentFacts = NO_AGENT;
+
+  const channel =
+    description.channel === undefined
+      ? undefined
+      : new ChannelClient({
+          channel: description.channel,
+          tokenPath: paths.token,
+          log: early,
+          hello: {
+            type: 'hello',
+            protocol: 1,
+            launcherVersion: process.env.VMSTEAD_VERSION ?? 'dev',
+            incarnation: description.incarnation,
+            restarts: life.record.restarts,
+          },
+          report: () => report(vm, facts, capacities),
+          command: (id, command) => carryOut(vm, id, command),
+          disowned(reason) {
+            const message = `the operator said that this launcher no longer owns the VM: ${reason}`;
+            void vm.quit({ result: 'Disowned', message });
+          },
+        });
+  const changed = () => {
+    if (capacities.size === 0 && vm.qmp !== undefined)
+      void learnCapacities(vm, capacities).then(() => channel?.changed());
+    channel?.changed();
+  };
+
+  const up = (how: 'Signal' | 'Agent') => {
+    if (life.record.guestReady !== undefined) return;
+    life.change({ guestReady: how, guestUpAt: new Date().toISOString() });
+    log.info({ how }, 'the guest is up');
+    channel?.changed();
+  };
+  const ready = listenForReady(paths.guestPort, () => up('Signal'));
+  const agent = watchAgent(paths.guestAgent, (now) => {
+    facts = now;
+    if (now.connected) up('Agent');
+    channel?.changed();
+  });
+  vm.onEvent.push((event) => {
+    if (event.event === 'VSERPORT_CHANGE' && event.data.id === DEVICE_ID.agentPort)
+      agent.setOpen(event.data.open);
+  });
+  watchRoom(vm);
+  changed();
+  void channel?.run();
+
+  return {
+    changed,
+    async end() {
+      ready[Symbol.dispose]();
+      agent.end();
+      viewers[Symbol.dispose]();
+      await channel?.end();
+      serial.end();
+    },
+  };
+}
+
+function followSerial(vm: Vm): FileTail {
+  const { paths } = vm.options;
+  const print = unblockedStdout();
+  const lines = guestLines();
+  return new FileTail({
+    path: paths.serialLog,
+    offset: readOffset(paths.serialOffset),
+    limit: SERIAL_LIMIT,
+    onData(data, offset) {
+      print(lines(data));
+      writeFileSync(paths.serialOffset, String(offset));
+    },
+  });
+}
+
+function readOffset(path: string): number {
+  try {
+    return Number(readFileSync(path, 'utf8')) || 0;
+  } catch {
+    return 0;
+  }
+}
+
+/** Sizes of the disks as QEMU sees them. */
+async function learnCapacities(vm: Vm, capacities: Map<number, number>): Promise<void> {
+  try {
+    const nodes = (await vm.qmp?.execute('query-named-block-nodes', { flat: true })) ?? [];
+    for (const node of nodes) {
+      const name = node['node-name'] ?? '';
+      const index = diskIndexOfNode(name);
+      if (index !== undefined && !name.includes('-')) capacities.set(index, node.image['virtual-size']);
+    }
+  } catch (error) {
+    if (!(error instanceof QmpClosedError))
+      vm.options.log.warn({ err: String(error) }, 'no sizes of the disks');
+  }
+}

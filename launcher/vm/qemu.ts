@@ -1,0 +1,57 @@
+/** The QEMU process: started so that it outlives its launcher. */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync } from 'node:fs';
+import { VmsteadError } from '../../crds/errors.ts';
+import { identify, type ProcessId } from './process.ts';
+
+export interface QemuExit {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+}
+
+export interface SpawnedQemu {
+  id: ProcessId;
+  exited: Promise<QemuExit>;
+}
+
+/**
+ * Starts QEMU in a session of its own with its words in a file, so that it needs nothing of the launcher's.
+ * It inherits `claims`, the descriptors that hold block devices.
+ */
+export function spawnQemu(program: string, args: string[], claims: number[], logPath: string): SpawnedQemu {
+  const log = openSync(logPath, 'a', 0o600);
+  try {
+    const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log, ...claims] });
+    const exited = new Promise<QemuExit>((resolve, reject) => {
+      child.once('exit', (code, signal) => resolve({ code, signal }));
+      child.once('error', (error) =>
+        reject(new VmsteadError('QemuFailed', `cannot start ${program}: ${error.message}`, { cause: error })),
+      );
+    });
+    // Whoever waits for the end is told; until then a failure to start is no unhandled rejection.
+    exited.catch(() => {});
+    const id = child.pid === undefined ? undefined : identify(child.pid);
+    return { id: id ?? { pid: child.pid ?? -1, startTime: -1 }, exited };
+  } finally {
+    closeSync(log);
+    // QEMU holds them from here on, and alone: they are let go of when it ends.
+    for (const claim of claims) closeSync(claim);
+  }
+}
+
+/** The last of what QEMU said, without the times in front. */
+export function lastWords(logPath: string): string {
+  let text: string;
+  try {
+    text = readFileSync(logPath, 'utf8');
+  } catch {
+    return '';
+  }
+  return text
+    .slice(-1500)
+    .split('\n')
+    .map((line) => line.replace(/^\S+Z (qemu-system-\S+: )?/, '').trim())
+    .filter((line) => line !== '' && !line.startsWith('terminating on signal'))
+    .slice(-5)
+    .join('; ');
+}

@@ -1,0 +1,40 @@
+/** What the launcher tells the operator: all of it, each time. */
+import type { LauncherReport } from '../../crds/channel.ts';
+import type { AgentFacts } from '../guest/agent.ts';
+import type { Vm } from './vm.ts';
+
+/** The channel bounds its texts. */
+const LONGEST_TEXT = 1024;
+
+export function report(vm: Vm, agent: AgentFacts, capacities: ReadonlyMap<number, number>): LauncherReport {
+  const { description, life } = vm.options;
+  const { machineReadyAt, guestUpAt, guestReady } = life.record;
+  const message = vm.message();
+  const ioError = vm.state === 'IoError' ? vm.ioError() : undefined;
+  return {
+    state: vm.state,
+    ...(message === undefined ? {} : { message: message.slice(0, LONGEST_TEXT) }),
+    ...(ioError === undefined ? {} : { ioError }),
+    accelerator: description.accelerator,
+    machineType: description.machineType,
+    cpuModel: description.cpu.model,
+    ...(vm.qemuVersion === undefined ? {} : { qemuVersion: vm.qemuVersion }),
+    ...(guestReady === undefined ? {} : { guestReady }),
+    agent: {
+      connected: agent.connected,
+      ...(agent.version === undefined ? {} : { version: agent.version }),
+      ...(agent.osName === undefined ? {} : { osName: agent.osName }),
+    },
+    interfaces: description.networks.map(({ name, mac }) => {
+      const ips = agent.addresses.get(mac);
+      return { name, mac, ...(ips === undefined || ips.length === 0 ? { ips: [] } : { ips }) };
+    }),
+    disks: description.disks.flatMap(({ name }, index) => {
+      const capacityBytes = capacities.get(index);
+      const format = vm.disks[index]?.format;
+      return capacityBytes === undefined || format === undefined ? [] : [{ name, capacityBytes, format }];
+    }),
+    ...(machineReadyAt === undefined ? {} : { machineReadyAt }),
+    ...(guestUpAt === undefined ? {} : { guestUpAt }),
+  };
+}

@@ -1,0 +1,38 @@
+/** A guest that was paused because its storage is full goes on when there is room. */
+import { statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
+import type { PreparedDisk } from '../machine/host.ts';
+
+/** Less room than this and the guest would stop again at once. */
+const ENOUGH_BYTES = 16 * 1024 * 1024;
+
+/** Milliseconds between two looks; the longer one after a resume that did not last. */
+export const LOOK_INTERVAL = { first: 2000, last: 30_000 } as const;
+
+/**
+ * Whether a full disk has room again. A throw-away overlay never has: its bound is part of the machine. How
+ * much a device has left, nobody knows before it is written to.
+ */
+export function hasRoom(disk: PreparedDisk): boolean {
+  if (disk.overlay !== undefined || disk.driver === 'host_device') return false;
+  try {
+    const { bavail, bsize } = statfsSync(dirname(disk.filename));
+    return bavail * bsize >= ENOUGH_BYTES;
+  } catch {
+    return false;
+  }
+}
+
+/** What a person can do about a disk that stopped the guest. */
+export function ioErrorMessage(name: string, noSpace: boolean, disk: PreparedDisk | undefined): string {
+  if (!noSpace) {
+    return `disk ${name} failed; the guest is paused: repair its storage, then resume the VM`;
+  }
+  if (disk?.overlay !== undefined) {
+    return `the throw-away overlay of disk ${name} is full; the guest is paused: raise overlaySize and restart the VM`;
+  }
+  if (disk?.driver === 'host_device') {
+    return `the storage of disk ${name} is full; the guest is paused: make room, then resume the VM`;
+  }
+  return `the volume of disk ${name} is full; the guest is paused and goes on by itself when there is room: enlarge the claim`;
+}

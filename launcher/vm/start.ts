@@ -1,0 +1,57 @@
+/** From a description to a running QEMU: what the host has is found out, the rest is pure. */
+import { readFileSync, rmSync } from 'node:fs';
+import { type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
+import { resolveInside } from '../disks/inside.ts';
+import { prepareDisks } from '../disks/prepare.ts';
+import { prepareUefi } from '../disks/uefi.ts';
+import { commandLine } from '../machine/command-line.ts';
+import type { Host } from '../machine/host.ts';
+import { writeSeed } from '../seed/nocloud.ts';
+import { type SpawnedQemu, spawnQemu } from './qemu.ts';
+import type { VmOptions } from './vm.ts';
+
+type Options = Pick<VmOptions, 'description' | 'paths' | 'life' | 'program'>;
+
+/** Throws VmsteadError for what cannot be started. Called once in a pod's life. */
+export function startQemu({ description, paths, life, program }: Options): SpawnedQemu {
+  const machine = withKernelInside(description);
+  const { disks, claims } = prepareDisks(machine);
+  const host: Host = { run: paths, disks, aio: asyncIo() };
+  if (machine.cloudInit !== undefined) {
+    writeSeed(paths.seed, machine.cloudInit);
+    host.seed = paths.seed;
+  }
+  if (machine.firmware.type === 'UEFI') host.uefiCode = prepareUefi(machine.firmware.variables);
+  life.change({ disks });
+  rmSync(paths.qmp, { force: true });
+  const qemu = spawnQemu(program, commandLine(machine, host), claims, paths.qemuLog);
+  life.change({ qemu: qemu.id });
+  return qemu;
+}
+
+/** A kernel comes from an image: its symbolic links are read there and nowhere else. */
+function withKernelInside(description: MachineDescription): MachineDescription {
+  const { kernel } = description;
+  if (kernel === undefined) return description;
+  const inside = (path: string) =>
+    path.startsWith(`${POD_PATH.kernel}/`)
+      ? resolveInside(POD_PATH.kernel, path.slice(POD_PATH.kernel.length))
+      : path;
+  const initrd = kernel.initrd === undefined ? {} : { initrd: inside(kernel.initrd) };
+  return { ...description, kernel: { ...kernel, path: inside(kernel.path), ...initrd } };
+}
+
+/**
+ * io_uring where it may be used: container runtimes' default seccomp profiles refuse it, and kernels can have
+ * it switched off. QEMU would not start with it then.
+ */
+function asyncIo(): Host['aio'] {
+  try {
+    const filtered = !/^Seccomp:\s*0$/m.test(readFileSync('/proc/self/status', 'utf8'));
+    const disabled = readFileSync('/proc/sys/kernel/io_uring_disabled', 'utf8').trim() !== '0';
+    return filtered || disabled ? 'native' : 'io_uring';
+  } catch {
+    // The switch came with Linux 6.6; what an older kernel allows is not to be seen.
+    return 'native';
+  }
+}
