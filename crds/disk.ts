@@ -2,7 +2,17 @@
 import * as z from 'zod';
 import { containerImageFields, dnsLabel, objectName } from './kubernetes.ts';
 import { bytesBetween } from './quantity.ts';
-import { atomicList, described, exactlyOne, integer, listMap, matching, rule, transition } from './schema.ts';
+import {
+  atomicList,
+  described,
+  distinct,
+  exactlyOne,
+  integer,
+  listMap,
+  matching,
+  rules,
+  transition,
+} from './schema.ts';
 
 const accessMode = z.enum(['ReadWriteOnce', 'ReadWriteOncePod', 'ReadWriteMany']);
 const reclaimPolicy = described(
@@ -10,35 +20,50 @@ const reclaimPolicy = described(
   z.enum(['Retain', 'Delete']),
 );
 
+const size = (what: string, min: string, max: string) =>
+  described(
+    `Size of ${what}, such as ${min === '8Mi' ? '64Mi' : '10Gi'}.`,
+    bytesBetween(min, max, `the size of ${what}`),
+  );
+const storageClassName = described("Storage class. Absent: the cluster's default.", objectName()).optional();
+const accessModes = described(
+  'How many may mount it. Absent: ReadWriteOnce.',
+  atomicList(accessMode, 3, 1),
+).optional();
+
+/** What a claim that is there cannot change: the API server would refuse it for the claim as well. */
+function keeps(...fields: string[]): string {
+  return [
+    '(!isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)',
+    ...fields.flatMap((field) => [
+      `has(self.${field}) == has(oldSelf.${field})`,
+      `(!has(self.${field}) || self.${field} == oldSelf.${field})`,
+    ]),
+  ].join(' && ');
+}
+
 const claimTemplate = transition(
   z.strictObject({
-    size: described('Size of the claim, such as 10Gi.', bytesBetween('1Mi', '1024Ti', 'the size of a claim')),
-    storageClassName: described("Storage class. Absent: the cluster's default.", objectName()).optional(),
-    accessModes: described('Absent: ReadWriteOnce.', atomicList(accessMode, 3, 1)).optional(),
+    size: size('the claim', '1Mi', '1024Ti'),
+    storageClassName,
+    accessModes,
     volumeMode: described('Filesystem (absent) or Block.', z.enum(['Filesystem', 'Block'])).optional(),
     reclaimPolicy: reclaimPolicy.optional(),
   }),
-  [
-    'quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0',
-    'has(self.storageClassName) == has(oldSelf.storageClassName)',
-    '(!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)',
-    'has(self.accessModes) == has(oldSelf.accessModes)',
-    '(!has(self.accessModes) || self.accessModes == oldSelf.accessModes)',
-    'has(self.volumeMode) == has(oldSelf.volumeMode)',
-    '(!has(self.volumeMode) || self.volumeMode == oldSelf.volumeMode)',
-  ].join(' && '),
+  keeps('storageClassName', 'accessModes', 'volumeMode'),
   'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; add a disk with another name instead',
 );
 
-export const state = z.strictObject({
-  size: described(
-    'Size of the claim that keeps UEFI variables.',
-    bytesBetween('8Mi', '16Ti', 'the size of the state claim'),
-  ),
-  storageClassName: described("Storage class. Absent: the cluster's default.", objectName()).optional(),
-  accessModes: described('Absent: ReadWriteOnce.', atomicList(accessMode, 3, 1)).optional(),
-  reclaimPolicy: reclaimPolicy.optional(),
-});
+export const state = transition(
+  z.strictObject({
+    size: size('the state claim', '8Mi', '16Ti'),
+    storageClassName,
+    accessModes,
+    reclaimPolicy: reclaimPolicy.optional(),
+  }),
+  keeps('storageClassName', 'accessModes'),
+  'the state claim cannot shrink, nor change its storageClassName or accessModes; take state away, delete the claim and put state back to begin with an empty one',
+);
 
 export const pathInImage = (what: string) =>
   matching(
@@ -77,63 +102,72 @@ const diskSource = exactlyOne(
 );
 
 const disk = transition(
-  rule(
-    rule(
-      rule(
-        z.strictObject({
-          name: described('Name of the disk in this VM.', dnsLabel(30)),
-          device: described('disk (absent) or cdrom.', z.enum(['disk', 'cdrom'])).optional(),
-          bus: described(
-            'virtio (absent, for a disk), scsi or sata (absent, for a cdrom).',
-            z.enum(['virtio', 'scsi', 'sata']),
-          ).optional(),
-          bootOrder: described(
-            'Place in the order in which the firmware tries devices, from 1.',
-            integer(1, 1000),
-          ).optional(),
-          serial: described(
-            'Serial number that the guest sees. Absent: derived from the name.',
-            matching(
-              /^[A-Za-z0-9_.-]{1,20}$/,
-              20,
-              'must be 1 to 20 letters, digits, dots, hyphens or underscores',
-            ),
-          ).optional(),
-          readOnly: described('The guest cannot write.', z.boolean()).optional(),
-          source: described('Where the data are: exactly one member.', diskSource),
-          claim: described('The claim to make, for a source that needs one.', claimTemplate).optional(),
-        }),
-        'has(self.source.blank) == has(self.claim)',
-        'a blank disk needs a claim block with a size, and no other source takes one: an existing claim keeps its own size and class',
-        (value) => (value.source.blank !== undefined) === (value.claim !== undefined),
-      ),
-      "!has(self.device) || self.device != 'cdrom' || !has(self.source.blank)",
-      'a cdrom cannot be blank; give it a claim or containerImage source',
-      (value) => value.device !== 'cdrom' || value.source.blank === undefined,
-    ),
-    "!has(self.device) || self.device != 'cdrom' || !has(self.bus) || self.bus != 'virtio'",
-    'a cdrom needs bus sata or scsi: there is no virtio cdrom',
-    (value) => value.device !== 'cdrom' || value.bus !== 'virtio',
+  rules(
+    z.strictObject({
+      name: described('Name of the disk in this VM.', dnsLabel(30)),
+      device: described('disk (absent) or cdrom.', z.enum(['disk', 'cdrom'])).optional(),
+      bus: described(
+        'virtio (absent, for a disk), scsi or sata (absent, for a cdrom).',
+        z.enum(['virtio', 'scsi', 'sata']),
+      ).optional(),
+      bootOrder: described(
+        'Place in the order in which the firmware tries devices, from 1.',
+        integer(1, 1000),
+      ).optional(),
+      serial: described(
+        'Serial number that the guest sees. Absent: derived from the name.',
+        matching(
+          /^[A-Za-z0-9_.-]{1,20}$/,
+          20,
+          'must be 1 to 20 letters, digits, dots, hyphens or underscores',
+        ),
+      ).optional(),
+      readOnly: described('The guest cannot write.', z.boolean()).optional(),
+      source: described('Where the data are: exactly one member.', diskSource),
+      claim: described('The claim to make, for a source that needs one.', claimTemplate).optional(),
+    }),
+    [
+      {
+        cel: '!has(self.source.blank) || has(self.claim)',
+        message: 'a blank disk needs claim: {size: 10Gi}, the claim to make for it',
+        holds: ({ source, claim }) => source.blank === undefined || claim !== undefined,
+      },
+      {
+        cel: 'has(self.source.blank) || !has(self.claim)',
+        message:
+          'claim goes with source.blank only; take it away: an existing claim keeps its own size and class, and an image needs none',
+        holds: ({ source, claim }) => source.blank !== undefined || claim === undefined,
+      },
+      {
+        cel: "!has(self.source.blank) || self.name != 'state'",
+        message: 'a blank disk cannot have the name state: its claim would have the name of the state claim',
+        holds: ({ source, name }) => source.blank === undefined || name !== 'state',
+      },
+      {
+        cel: "!has(self.device) || self.device != 'cdrom' || !has(self.source.blank)",
+        message: 'a cdrom cannot be blank; give it source.claim or source.containerImage',
+        holds: ({ source, device }) => device !== 'cdrom' || source.blank === undefined,
+      },
+      {
+        cel: "!has(self.device) || self.device != 'cdrom' || !has(self.bus) || self.bus != 'virtio'",
+        message: 'there is no virtio cdrom; leave bus out, or make it sata or scsi',
+        holds: ({ device, bus }) => device !== 'cdrom' || bus !== 'virtio',
+      },
+    ],
   ),
   'has(self.source.blank) == has(oldSelf.source.blank)',
-  'a disk that Vmstead keeps in a claim of its own cannot change its source; add a disk with another name instead',
-);
-const disksWithDistinctOrders = rule(
-  listMap(disk, 'name', 32),
-  'self.all(a, !has(a.bootOrder) || self.exists_one(b, has(b.bootOrder) && a.bootOrder == b.bootOrder))',
-  'two disks have the same bootOrder',
-  (list) => {
-    const orders = list.flatMap((each) => (each.bootOrder === undefined ? [] : [each.bootOrder]));
-    return new Set(orders).size === orders.length;
-  },
+  'source cannot become blank or cease to be it; add a disk with another name instead',
 );
 
-export const disks = rule(
-  disksWithDistinctOrders,
-  'self.all(a, !has(a.source.claim) || self.exists_one(b, has(b.source.claim) && a.source.claim.name == b.source.claim.name))',
-  'two disks name the same claim',
-  (list) => {
-    const names = list.flatMap((each) => (each.source.claim === undefined ? [] : [each.source.claim.name]));
-    return new Set(names).size === names.length;
+export const disks = rules(listMap(disk, 'name', 32), [
+  {
+    cel: 'self.all(a, !has(a.bootOrder) || self.exists_one(b, has(b.bootOrder) && a.bootOrder == b.bootOrder))',
+    message: 'two disks have the same bootOrder; give each its own number, or leave it out',
+    holds: (list) => distinct(list.flatMap((each) => each.bootOrder ?? [])),
   },
-);
+  {
+    cel: 'self.all(a, !has(a.source.claim) || self.exists_one(b, has(b.source.claim) && a.source.claim.name == b.source.claim.name))',
+    message: 'two disks name the same claim; a claim holds one disk',
+    holds: (list) => distinct(list.flatMap((each) => each.source.claim?.name ?? [])),
+  },
+]);

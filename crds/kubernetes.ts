@@ -1,6 +1,16 @@
 /** The parts of Kubernetes' own API that a VirtualMachine takes over word for word into its pod. */
 import * as z from 'zod';
-import { atomicList, described, integer, matching, stringMap, text } from './schema.ts';
+import {
+  atomicList,
+  celString,
+  described,
+  integer,
+  matching,
+  type Rule,
+  rules,
+  stringMap,
+  text,
+} from './schema.ts';
 
 /** A DNS label (RFC 1123), the form of most names. */
 export function dnsLabel(max = 63) {
@@ -33,6 +43,32 @@ export const containerImageFields = {
     z.enum(['Always', 'IfNotPresent', 'Never']),
   ).optional(),
 };
+
+const NAME_PART = '[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?';
+/** The prefix of a qualified name is a DNS subdomain. */
+const QUALIFIED = /^([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
+const LABEL_VALUE = new RegExp(`^(${NAME_PART})?$`);
+
+/** Keys as labels and annotations have them. */
+function keyRule<S extends z.ZodType<Record<string, string>>>(what: string): Rule<S> {
+  return {
+    cel: `self.all(key, key.matches(${celString(QUALIFIED.source)}))`,
+    message: `the key of ${what} must be a name such as tier or example.com/tier: at most 63 letters, digits, dots, hyphens and underscores behind the prefix`,
+    holds: (map) => Object.keys(map).every((key) => QUALIFIED.test(key)),
+  };
+}
+
+function labelMap(maxEntries: number) {
+  return rules(stringMap(maxEntries, 63), [
+    keyRule('a label'),
+    {
+      cel: `self.all(key, self[key].matches(${celString(LABEL_VALUE.source)}))`,
+      message:
+        'the value of a label must be letters, digits, dots, hyphens and underscores, with a letter or digit at both ends, or empty',
+      holds: (map) => Object.values(map).every((value) => LABEL_VALUE.test(value)),
+    },
+  ]);
+}
 
 const labelKey = text(317, 1);
 const key = described('Key of the label.', labelKey);
@@ -150,7 +186,7 @@ const topologySpreadConstraint = z.strictObject({
 
 /** What of the launcher pod a person may set. */
 export const podTemplate = z.strictObject({
-  nodeSelector: described('Labels that the node must have.', stringMap(32, 63)).optional(),
+  nodeSelector: described('Labels that the node must have.', labelMap(32)).optional(),
   affinity: described('Nodes and pods to be near to or away from, as in a pod.', affinity).optional(),
   tolerations: described(
     'Taints of nodes that do not keep the VM away, as in a pod.',
@@ -168,9 +204,12 @@ export const podTemplate = z.strictObject({
   ).optional(),
   labels: described(
     "Labels for the pod, beside the VirtualMachine's own, which it gets anyway.",
-    stringMap(64, 63),
+    labelMap(64),
   ).optional(),
-  annotations: described('Annotations for the pod.', stringMap(64, 65536)).optional(),
+  annotations: described(
+    'Annotations for the pod.',
+    rules(stringMap(64, 65536), [keyRule('an annotation')]),
+  ).optional(),
 });
 
 /** `metav1.Condition`. */

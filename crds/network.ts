@@ -1,7 +1,7 @@
 /** Networks of a VirtualMachine. */
 import * as z from 'zod';
 import { dnsLabel } from './kubernetes.ts';
-import { described, exactlyOne, integer, listMap, matching, rule } from './schema.ts';
+import { described, distinct, exactlyOne, integer, listMap, matching, rule, rules } from './schema.ts';
 
 const port = z.strictObject({
   name: described('Name of the port.', dnsLabel(15)),
@@ -12,8 +12,8 @@ const port = z.strictObject({
 const ports = rule(
   listMap(port, 'name', 64),
   'self.all(a, self.exists_one(b, a.port == b.port && (has(a.protocol) ? a.protocol : "TCP") == (has(b.protocol) ? b.protocol : "TCP")))',
-  'two ports have the same number and protocol',
-  (list) => new Set(list.map((each) => `${each.port}/${each.protocol ?? 'TCP'}`)).size === list.length,
+  'two ports have the same port and protocol; list each once',
+  (list) => distinct(list.map((each) => `${each.port}/${each.protocol ?? 'TCP'}`)),
 );
 
 const network = exactlyOne(
@@ -32,20 +32,18 @@ const network = exactlyOne(
     ports: described("Ports of the guest that are reached on the pod's IP.", ports).optional(),
   }),
   ['pod'],
-  'must have the member pod: {}',
+  'needs pod: {}, the only kind of network so far',
 );
 
-export const networks = rule(
-  rule(
-    listMap(network, 'name', 8),
-    'self.filter(n, has(n.pod)).size() <= 1',
-    'only one network can be the pod network',
-    (list) => list.filter((each) => each.pod !== undefined).length <= 1,
-  ),
-  'self.all(a, !has(a.macAddress) || self.exists_one(b, has(b.macAddress) && a.macAddress == b.macAddress))',
-  'two networks have the same macAddress',
-  (list) => {
-    const macs = list.flatMap((each) => (each.macAddress === undefined ? [] : [each.macAddress]));
-    return new Set(macs).size === macs.length;
+export const networks = rules(listMap(network, 'name', 8), [
+  {
+    cel: 'self.filter(n, has(n.pod)).size() <= 1',
+    message: 'only one network can be the pod network; take the others away',
+    holds: (list) => list.filter((each) => each.pod !== undefined).length <= 1,
   },
-);
+  {
+    cel: 'self.all(a, !has(a.macAddress) || self.exists_one(b, has(b.macAddress) && a.macAddress == b.macAddress))',
+    message: 'two networks have the same macAddress; give each its own, or leave it out',
+    holds: (list) => distinct(list.flatMap((each) => each.macAddress ?? [])),
+  },
+]);

@@ -32,6 +32,11 @@ export function parseBytes(quantity: string): bigint {
   return (scaled + scale - 1n) / scale;
 }
 
+/** Bytes of a quantity, `undefined` for none and for what is no quantity. */
+export function parsedBytes(quantity: string | undefined): bigint | undefined {
+  return quantity !== undefined && BYTES.test(quantity) ? parseBytes(quantity) : undefined;
+}
+
 /** A quantity in the largest binary suffix that says it exactly. */
 export function formatBytes(bytes: bigint): string {
   for (const suffix of ['Ti', 'Gi', 'Mi', 'Ki'] as const) {
@@ -45,7 +50,11 @@ export function formatBytes(bytes: bigint): string {
 export function bytesBetween(min: string, max: string, what: string) {
   const low = parseBytes(min);
   const high = parseBytes(max);
-  const size = matching(BYTES, 32, 'must be a size such as 512Mi or 10Gi');
+  const size = matching(
+    BYTES,
+    32,
+    'must be a size: a number with Ki, Mi, Gi, Ti, k, M, G, T or nothing behind it, such as 512Mi or 10Gi',
+  );
   const celSize = `self.matches(r'${BYTES.source}')`;
   return rule(
     size,
@@ -64,3 +73,9 @@ const CPU = /^([0-9]{1,6}(\.[0-9]{1,3})?|[0-9]{1,9}m)$/;
 
 /** An amount of CPU such as `2`, `0.5` or `250m`. */
 export const cpuQuantity = matching(CPU, 16, 'must be an amount of CPU such as 2, 0.5 or 250m');
+
+/** Thousandths of a CPU, `undefined` for none and for what is no amount of CPU. */
+export function parsedCpu(quantity: string | undefined): number | undefined {
+  if (quantity === undefined || !CPU.test(quantity)) return undefined;
+  return quantity.endsWith('m') ? Number(quantity.slice(0, -1)) : Math.round(Number(quantity) * 1000);
+}

@@ -38,6 +38,18 @@ export function rule<S extends z.ZodType>(
   return withRule(refined.meta(meta) as S, { rule: cel, message });
 }
 
+/** One rule, in both languages. */
+export interface Rule<S extends z.ZodType> {
+  readonly cel: string;
+  readonly message: string;
+  readonly holds: (value: z.output<S>) => boolean;
+}
+
+/** Adds several rules. */
+export function rules<S extends z.ZodType>(schema: S, list: readonly Rule<S>[]): S {
+  return list.reduce((done, { cel, message, holds }) => rule(done, cel, message, holds), schema);
+}
+
 /** Adds a rule on a change (`oldSelf`), which only the API server can check. */
 export function transition<S extends z.ZodType>(schema: S, cel: string, message: string): S {
   return withRule(schema, { rule: cel, message });
@@ -81,12 +93,16 @@ export function integer(min: number, max: number) {
   return z.int().min(min).max(max);
 }
 
+export function distinct(values: readonly unknown[]): boolean {
+  return new Set(values).size === values.length;
+}
+
 /** A list that server-side apply merges by `key`, as a map. */
 export function listMap<S extends z.ZodType<Record<string, unknown>>>(item: S, key: string, max: number) {
   return z
     .array(item)
     .max(max)
-    .refine((items) => new Set(items.map((each) => each[key])).size === items.length, {
+    .refine((items) => distinct(items.map((each) => each[key])), {
       message: `two entries have the same ${key}`,
     })
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': [key] });

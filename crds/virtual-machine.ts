@@ -4,9 +4,9 @@ import { API_VERSION } from './api.ts';
 import { disks, pathInImage, state } from './disk.ts';
 import { containerImageFields, dnsLabel, objectMeta, objectName, podTemplate } from './kubernetes.ts';
 import { networks } from './network.ts';
-import { bytesBetween, cpuQuantity } from './quantity.ts';
+import { bytesBetween, cpuQuantity, parsedBytes, parsedCpu } from './quantity.ts';
 import { runStrategy } from './run-strategy.ts';
-import { described, exactlyOne, integer, matching, rule, text } from './schema.ts';
+import { described, exactlyOne, integer, matching, rule, rules, text } from './schema.ts';
 import { virtualMachineStatus } from './virtual-machine-status.ts';
 
 export type { RunStrategy } from './run-strategy.ts';
@@ -93,10 +93,10 @@ const cloudInit = rule(
       hostname: described("Host name in the meta-data. Absent: the VM's name.", dnsLabel()).optional(),
     }),
     ['userData', 'userDataSecretRef'],
-    'must have exactly one of userData or userDataSecretRef',
+    'must have exactly one of userData and userDataSecretRef',
   ),
   '!has(self.networkData) || !has(self.networkDataSecretRef)',
-  'must have at most one of networkData and networkDataSecretRef',
+  'must not have both networkData and networkDataSecretRef; take one away',
   (value) => value.networkData === undefined || value.networkDataSecretRef === undefined,
 );
 
@@ -105,45 +105,82 @@ const resourceList = z.strictObject({
   memory: described('Memory of the pod.', bytesBetween('16Mi', '32Ti', 'memory')).optional(),
 });
 
-const resources = z.strictObject({
-  requests: described('Requests of the pod instead of the computed ones.', resourceList).optional(),
-  limits: described('Limits of the pod. Absent: none.', resourceList).optional(),
-});
+const resources = rules(
+  z.strictObject({
+    requests: described('Requests of the pod instead of the computed ones.', resourceList).optional(),
+    limits: described('Limits of the pod. Absent: none.', resourceList).optional(),
+  }),
+  [
+    {
+      cel: atMost('self.requests', 'cpu', 'self.limits'),
+      message: 'requests.cpu must not be more than limits.cpu',
+      holds: ({ requests, limits }) =>
+        !((parsedCpu(requests?.cpu) ?? 0) > (parsedCpu(limits?.cpu) ?? Infinity)),
+    },
+    {
+      cel: atMost('self.requests', 'memory', 'self.limits'),
+      message: 'requests.memory must not be more than limits.memory',
+      holds: ({ requests, limits }) => {
+        const [request, limit] = [parsedBytes(requests?.memory), parsedBytes(limits?.memory)];
+        return request === undefined || limit === undefined || request <= limit;
+      },
+    },
+  ],
+);
 
-export const virtualMachineSpec = rule(
-  rule(
-    z.strictObject({
-      runStrategy: described(
-        'When the VM runs. Always (absent): it is started again whenever it ends. RerunOnFailure: only when it failed. Once: it runs once. Manual: operations start and stop it. Halted: it is off.',
-        runStrategy,
-      ).optional(),
-      acceleration: described(
-        'Auto (absent): KVM where a node has it and it works, else emulation. KVM: wait for such a node. Emulation: never KVM.',
-        z.enum(['Auto', 'KVM', 'Emulation']),
-      ).optional(),
-      machine: described('The kind of machine that QEMU emulates.', machine).optional(),
-      cpu: described('Virtual CPUs. Absent: one.', cpu).optional(),
-      memory: described('Memory of the guest.', memory),
-      firmware: described('What the machine boots with, and its identity.', firmware).optional(),
-      state: described('A small claim for what belongs to the machine and not to a disk.', state).optional(),
-      kernel: described('Boot this kernel directly instead of what is on the disks.', kernel).optional(),
-      disks: described('Disks and CD-ROMs, in the order in which the guest finds them.', disks).optional(),
-      networks: described('Network cards. Absent: none.', networks).optional(),
-      cloudInit: described('cloud-init data for the guest, as a NoCloud disk.', cloudInit).optional(),
-      terminationGracePeriodSeconds: described(
-        'Seconds that the guest has to power itself off before it is stopped. Absent: 120.',
-        integer(0, 86400),
-      ).optional(),
-      pod: described('What of the pod may be chosen.', podTemplate).optional(),
-      resources: described('Requests and limits over the computed ones.', resources).optional(),
-    }),
-    'has(self.kernel) || (has(self.disks) && self.disks.size() > 0)',
-    'a VM needs something to boot: at least one entry in disks, or kernel',
-    (spec) => spec.kernel !== undefined || (spec.disks?.length ?? 0) > 0,
-  ),
-  "!has(self.firmware) || !has(self.firmware.type) || self.firmware.type != 'UEFI' || has(self.state)",
-  'firmware.type UEFI needs state: {size: 64Mi}, a claim in which its variables are kept',
-  (spec) => spec.firmware?.type !== 'UEFI' || spec.state !== undefined,
+/** CEL: a quantity is not more than its namesake elsewhere, where both are there and are quantities. */
+function atMost(low: string, field: string, high: string): string {
+  const [a, b] = [`${low}.${field}`, `${high}.${field}`];
+  return `!has(${low}) || !has(${high}) || !has(${a}) || !has(${b}) || !isQuantity(${a}) || !isQuantity(${b}) || quantity(${a}).compareTo(quantity(${b})) <= 0`;
+}
+
+export const virtualMachineSpec = rules(
+  z.strictObject({
+    runStrategy: described(
+      'When the VM runs. Always (absent): it is started again whenever it ends. RerunOnFailure: only when it failed. Once: it runs once. Manual: operations start and stop it. Halted: it is off.',
+      runStrategy,
+    ).optional(),
+    acceleration: described(
+      'Auto (absent): KVM where a node has it and it works, else emulation. KVM: wait for such a node. Emulation: never KVM.',
+      z.enum(['Auto', 'KVM', 'Emulation']),
+    ).optional(),
+    machine: described('The kind of machine that QEMU emulates.', machine).optional(),
+    cpu: described('Virtual CPUs. Absent: one.', cpu).optional(),
+    memory: described('Memory of the guest.', memory),
+    firmware: described('What the machine boots with, and its identity.', firmware).optional(),
+    state: described('A small claim for what belongs to the machine and not to a disk.', state).optional(),
+    kernel: described('Boot this kernel directly instead of what is on the disks.', kernel).optional(),
+    disks: described('Disks and CD-ROMs, in the order in which the guest finds them.', disks).optional(),
+    networks: described('Network cards. Absent: none.', networks).optional(),
+    cloudInit: described('cloud-init data for the guest, as a NoCloud disk.', cloudInit).optional(),
+    terminationGracePeriodSeconds: described(
+      'Seconds that the guest has to power itself off before it is stopped. Absent: 120.',
+      integer(0, 86400),
+    ).optional(),
+    pod: described('What of the pod may be chosen.', podTemplate).optional(),
+    resources: described('Requests and limits over the computed ones.', resources).optional(),
+  }),
+  [
+    {
+      cel: 'has(self.kernel) || (has(self.disks) && self.disks.size() > 0)',
+      message: 'a VM needs something to boot: at least one entry in disks, or kernel',
+      holds: (spec) => spec.kernel !== undefined || (spec.disks?.length ?? 0) > 0,
+    },
+    {
+      cel: "!has(self.firmware) || !has(self.firmware.type) || self.firmware.type != 'UEFI' || has(self.state)",
+      message: 'firmware.type UEFI needs state: {size: 64Mi}, a claim in which its variables are kept',
+      holds: (spec) => spec.firmware?.type !== 'UEFI' || spec.state !== undefined,
+    },
+    {
+      cel: '!has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || !isQuantity(self.memory.size) || quantity(self.resources.limits.memory).isGreaterThan(quantity(self.memory.size))',
+      message:
+        'resources.limits.memory must be more than memory.size: QEMU itself needs memory too; better leave it out',
+      holds: (spec) => {
+        const [limit, guest] = [parsedBytes(spec.resources?.limits?.memory), parsedBytes(spec.memory.size)];
+        return limit === undefined || guest === undefined || limit > guest;
+      },
+    },
+  ],
 );
 
 export type VirtualMachineSpec = z.infer<typeof virtualMachineSpec>;
