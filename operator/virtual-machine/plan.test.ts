@@ -1,0 +1,250 @@
+import { describe, expect, it } from 'vitest';
+import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
+import { planVirtualMachine } from './plan.ts';
+import { statusOf } from './status.ts';
+import { aPod, aVm, aWorld, container, ended, NOW, terminated } from './testing.ts';
+import type { World } from './world.ts';
+
+const actionsOf = (world: World): string[] => {
+  const plan = planVirtualMachine(world);
+  return [...plan.actions, ...plan.afterStatus].map((action) => action.type);
+};
+
+const statusIn = (world: World): VirtualMachineStatus => {
+  const { decision } = planVirtualMachine(world);
+  if (!decision) throw new Error('no decision');
+  return statusOf(world, decision, undefined);
+};
+
+const conditionIn = (world: World, type: string) => {
+  const found = statusIn(world).conditions?.find((each) => each.type === type);
+  return found && `${found.status} ${found.reason}`;
+};
+
+const running = (pod = aPod(1)) => ({
+  ...pod,
+  spec: { containers: [], nodeName: 'worker-1' },
+  status: {
+    phase: 'Running',
+    containerStatuses: [container({ running: { startedAt: new Date(NOW - 60_000).toISOString() } })],
+  },
+});
+const readyNode = {
+  metadata: { name: 'worker-1', uid: 'n', resourceVersion: '1' },
+  status: { conditions: [{ type: 'Ready', status: 'True' }] },
+};
+const silentNode = {
+  ...readyNode,
+  status: { conditions: [{ type: 'Ready', status: 'Unknown', lastTransitionTime: '2026-01-01T11:59:00Z' }] },
+};
+const contact = (state: 'Running' | 'Paused' | 'IoError', more: object = {}) =>
+  new Map([
+    ['pod-1', { connected: true, lastHeardAt: NOW - 1000, launcherVersion: '1', report: { state, ...more } }],
+  ]);
+
+describe('a new VM', () => {
+  it('gets its pod at once when it needs no claim', () => {
+    expect(actionsOf(aWorld())).toEqual(['CreatePod']);
+  });
+
+  it('gets its claims first, then the leases of them, then the pod', () => {
+    const vm = aVm({ disks: [{ name: 'root', source: { blank: {} }, claim: { size: '1Gi' } }] });
+    const world = aWorld({ vm });
+    expect(actionsOf(world)).toEqual(['CreateClaim']);
+    const [create] = planVirtualMachine(world).actions;
+    if (create?.type !== 'CreateClaim') throw new Error('no claim');
+    const claim = {
+      ...create.claim,
+      metadata: { ...create.claim.metadata, name: 'web-root', uid: 'c', resourceVersion: '1' },
+    };
+    expect(actionsOf(aWorld({ vm, claims: new Map([['web-root', claim as never]]) }))).toEqual([
+      'TakeLease',
+      'CreatePod',
+    ]);
+  });
+
+  it('refuses a claim of that name that was not made for it', () => {
+    const vm = aVm({ disks: [{ name: 'root', source: { blank: {} }, claim: { size: '1Gi' } }] });
+    const claim = { metadata: { name: 'web-root', uid: 'c', resourceVersion: '1' } };
+    const world = aWorld({ vm, claims: new Map([['web-root', claim]]) });
+    expect(actionsOf(world)).toEqual([]);
+    expect(conditionIn(world, 'DisksReady')).toBe('False ClaimNotOurs');
+    expect(conditionIn(world, 'Stalled')).toBe('True ClaimNotOurs');
+  });
+});
+
+describe('a run that is over', () => {
+  const rows: [strategy: string, result: string, starts: boolean][] = [
+    ['Always', 'GuestPowerOff', true],
+    ['Always', 'GuestPanic', true],
+    ['Always', 'Stopped', true],
+    ['RerunOnFailure', 'GuestPowerOff', false],
+    ['RerunOnFailure', 'GuestPanic', true],
+    ['RerunOnFailure', 'QemuKilled', true],
+    ['RerunOnFailure', 'Stopped', true],
+    ['Once', 'GuestPowerOff', false],
+    ['Once', 'GuestPanic', false],
+    ['Once', 'Stopped', false],
+    ['Manual', 'GuestPowerOff', false],
+    ['Manual', 'QemuKilled', false],
+    ['Halted', 'GuestPanic', false],
+  ];
+  for (const [runStrategy, result, starts] of rows) {
+    it(`${runStrategy}: ${result} ${starts ? 'starts it again' : 'leaves it off'}`, () => {
+      const power = { state: 'On' as const, runStrategy: runStrategy as 'Always', afterIncarnation: 0 };
+      const world = aWorld({
+        vm: aVm({ runStrategy }, { power }),
+        pods: [aPod(1, { status: ended(result) })],
+      });
+      expect(actionsOf(world).includes('CreatePod')).toBe(starts);
+    });
+  }
+
+  it('stays as the record of how it ended while the VM stays off, also when the status is lost', () => {
+    const world = aWorld({
+      vm: aVm({ runStrategy: 'Once' }),
+      pods: [aPod(1, { status: ended('GuestPowerOff') })],
+    });
+    expect(actionsOf(world)).toEqual([]);
+    expect(statusIn(world)).toMatchObject({
+      phase: 'Succeeded',
+      lastRun: { incarnation: 1, result: 'GuestPowerOff' },
+    });
+    expect(conditionIn(world, 'Ready')).toBe('True Finished');
+  });
+
+  it('is erased only after the status that records it', () => {
+    const plan = planVirtualMachine(aWorld({ pods: [aPod(1, { status: ended('GuestPowerOff') })] }));
+    expect(plan.actions.map((each) => each.type)).toEqual(['CreatePod']);
+    expect(plan.afterStatus.map((each) => each.type)).toEqual(['DeletePod', 'DropFinalizer']);
+  });
+
+  it('that failed twice waits, longer each time', () => {
+    const previous = {
+      incarnation: 1,
+      podUID: 'pod-1',
+      result: 'QemuKilled',
+      message: '',
+      finishedAt: '2026-01-01T11:00:00Z',
+    };
+    const crashLoop = { failures: 1, retryAt: '2026-01-01T11:00:00Z' };
+    const world = aWorld({
+      vm: aVm({}, { lastRun: previous, crashLoop }),
+      pods: [aPod(2, { status: ended('QemuKilled') })],
+    });
+    expect(actionsOf(world)).not.toContain('CreatePod');
+    expect(statusIn(world)).toMatchObject({
+      phase: 'CrashLoopBackOff',
+      crashLoop: { failures: 2, retryAt: new Date(NOW - 1000 + 10_000).toISOString() },
+    });
+    expect(planVirtualMachine(world).after).toBe(9000);
+  });
+});
+
+describe('a run of which nobody can say that it is over', () => {
+  const dead = { phase: 'Failed', containerStatuses: [container({ running: {} })] };
+  it.each([
+    [
+      'a pod that PodGC called Failed',
+      aPod(1, { spec: { containers: [], nodeName: 'worker-1' }, status: dead }),
+    ],
+    [
+      'a pod that was force-deleted',
+      aPod(1, {
+        metadata: {
+          ...aPod(1).metadata,
+          deletionTimestamp: '2026-01-01T11:59:59Z',
+          deletionGracePeriodSeconds: 0,
+        },
+        spec: { containers: [], nodeName: 'worker-1' },
+        status: dead,
+      }),
+    ],
+  ])('%s is neither let go nor followed by another', (_, pod) => {
+    expect(actionsOf(aWorld({ pods: [pod] }))).toEqual([]);
+  });
+
+  it('a silent node: Unknown, and the way out for a person', () => {
+    const world = aWorld({ pods: [running()], nodes: [silentNode] });
+    expect(conditionIn(world, 'Running')).toBe('Unknown NodeSilent');
+    expect(conditionIn(world, 'Ready')).toBe('Unknown NodeSilent');
+    expect(statusIn(world).conditions?.find((each) => each.type === 'Running')?.message).toBe(
+      'Node worker-1 has been silent since 2026-01-01T11:59:00Z: nobody can tell whether the VM runs, and it is not started elsewhere. If you are certain that the node is off: kubectl taint nodes worker-1 node.kubernetes.io/out-of-service=nodeshutdown:NoExecute',
+    );
+  });
+
+  it('a silent node whose launcher is heard all the same runs', () => {
+    const world = aWorld({ pods: [running()], nodes: [silentNode], contacts: contact('Running') });
+    expect(conditionIn(world, 'Running')).toBe('True Running');
+  });
+
+  it('a fence is proof', () => {
+    const fenced = {
+      ...silentNode,
+      spec: { taints: [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }] },
+    };
+    expect(actionsOf(aWorld({ pods: [running()], nodes: [fenced] }))).toContain('CreatePod');
+  });
+});
+
+describe('a running VM', () => {
+  it('is Ready, and nothing is done', () => {
+    const world = aWorld({ pods: [running()], nodes: [readyNode], contacts: contact('Running') });
+    expect(actionsOf(world)).toEqual([]);
+    expect(conditionIn(world, 'Ready')).toBe('True Running');
+    expect(conditionIn(world, 'GuestReady')).toBe('False NoSignal');
+  });
+
+  it('paused by a person is Ready, paused by a full disk is not', () => {
+    const paused = aWorld({ pods: [running()], nodes: [readyNode], contacts: contact('Paused') });
+    expect([conditionIn(paused, 'Ready'), conditionIn(paused, 'Running')]).toEqual([
+      'True Paused',
+      'False Paused',
+    ]);
+    const full = aWorld({
+      pods: [running()],
+      nodes: [readyNode],
+      contacts: contact('IoError', { ioError: { disk: 'root', noSpace: true } }),
+    });
+    expect([conditionIn(full, 'Ready'), conditionIn(full, 'Paused')]).toEqual([
+      'False DiskFull',
+      'True DiskFull',
+    ]);
+  });
+
+  it('is Unknown when its launcher no longer calls, after a moment', () => {
+    const silent = new Map([
+      [
+        'pod-1',
+        {
+          connected: false,
+          lastHeardAt: NOW - 30_000,
+          launcherVersion: '1',
+          report: { state: 'Running' as const },
+        },
+      ],
+    ]);
+    const world = aWorld({ pods: [running()], nodes: [readyNode], contacts: silent });
+    expect([conditionIn(world, 'Running'), conditionIn(world, 'ControlReachable')]).toEqual([
+      'Unknown ControlUnreachable',
+      'False NotConnected',
+    ]);
+  });
+
+  it('is ended when its spec says Halted', () => {
+    expect(
+      actionsOf(aWorld({ vm: aVm({ runStrategy: 'Halted' }), pods: [running()], nodes: [readyNode] })),
+    ).toEqual(['DeletePod']);
+  });
+});
+
+describe('a VM that is gone', () => {
+  it('takes its pods with it, and lets them go on proof only', () => {
+    expect(actionsOf(aWorld({ vm: undefined, pods: [running()] }))).toEqual(['DeletePod']);
+    const over = aPod(1, {
+      metadata: { ...aPod(1).metadata, deletionTimestamp: 'x' },
+      status: terminated({ exitCode: 137 }),
+    });
+    expect(actionsOf(aWorld({ vm: undefined, pods: [over] }))).toEqual(['DropFinalizer']);
+  });
+});
