@@ -9,7 +9,7 @@ import { SetupError, type Step } from './step.ts';
 const baseImageName = `debian:${DEBIAN_RELEASE}-slim`;
 
 /** About as many lines as debootstrap prints for a minimal system. */
-const debootstrapLines = 330;
+const debootstrapLines = 421;
 
 export const baseImage: Step = {
   name: 'base-image',
