@@ -85,7 +85,8 @@ export function chooseAccelerator(spec: VirtualMachineSpec, nodes: readonly Node
 }
 
 export function offersKvm(node: Node): boolean {
-  return Number(node.status?.allocatable?.[KVM_RESOURCE] ?? '0') > 0;
+  // A quantity: 1000 slots are written as "1k".
+  return (node.status?.allocatable?.[KVM_RESOURCE] ?? '0') !== '0';
 }
 
 function matchesSelector(node: Node, selector: Readonly<Record<string, string>> | undefined): boolean {
