@@ -130,27 +130,32 @@ const disk = transition(
       {
         cel: '!has(self.source.blank) || has(self.claim)',
         message: 'a blank disk needs claim: {size: 10Gi}, the claim to make for it',
+        at: '.claim',
         holds: ({ source, claim }) => source.blank === undefined || claim !== undefined,
       },
       {
         cel: 'has(self.source.blank) || !has(self.claim)',
         message:
           'claim goes with source.blank only; take it away: an existing claim keeps its own size and class, and an image needs none',
+        at: '.claim',
         holds: ({ source, claim }) => source.blank !== undefined || claim === undefined,
       },
       {
         cel: "!has(self.source.blank) || self.name != 'state'",
         message: 'a blank disk cannot have the name state: its claim would have the name of the state claim',
+        at: '.name',
         holds: ({ source, name }) => source.blank === undefined || name !== 'state',
       },
       {
         cel: "!has(self.device) || self.device != 'cdrom' || !has(self.source.blank)",
         message: 'a cdrom cannot be blank; give it source.claim or source.containerImage',
+        at: '.source',
         holds: ({ source, device }) => device !== 'cdrom' || source.blank === undefined,
       },
       {
         cel: "!has(self.device) || self.device != 'cdrom' || !has(self.bus) || self.bus != 'virtio'",
         message: 'there is no virtio cdrom; leave bus out, or make it sata or scsi',
+        at: '.bus',
         holds: ({ device, bus }) => device !== 'cdrom' || bus !== 'virtio',
       },
     ],

@@ -23,31 +23,34 @@ function withRule<S extends z.ZodType>(schema: S, rule: CelRule): S {
   return schema.meta({ ...meta, [VALIDATIONS]: [...rules, rule] }) as S;
 }
 
-/**
- * Adds a rule that the API server checks as CEL and zod as a function: the two must agree, and a property
- * test holds them to it.
- */
+/** One rule in both languages: the API server checks it as CEL, zod as a function. A property test holds the two to each other. */
+export interface Rule<S extends z.ZodType> {
+  readonly cel: string;
+  readonly message: string;
+  readonly holds: (value: z.output<S>) => boolean;
+  /** The member that the message is about, such as `.claim`; absent: the whole. */
+  readonly at?: string;
+}
+
+/** Adds rules. */
+export function rules<S extends z.ZodType>(schema: S, list: readonly Rule<S>[]): S {
+  return list.reduce((done, { cel, message, holds, at }) => {
+    const path = at === undefined ? {} : { path: at.slice(1).split('.') };
+    // refine() makes a schema of its own, without what was said about the old one.
+    const refined = done.refine(holds as (value: unknown) => boolean, { message, ...path });
+    const kept = refined.meta(done.meta() ?? {}) as unknown as S;
+    return withRule(kept, { rule: cel, message, ...(at === undefined ? {} : { fieldPath: at }) });
+  }, schema);
+}
+
+/** Adds one rule about the whole. */
 export function rule<S extends z.ZodType>(
   schema: S,
   cel: string,
   message: string,
   holds: (value: z.output<S>) => boolean,
 ): S {
-  const meta = schema.meta() ?? {};
-  const refined = schema.refine(holds as (value: unknown) => boolean, { message }) as unknown as S;
-  return withRule(refined.meta(meta) as S, { rule: cel, message });
-}
-
-/** One rule, in both languages. */
-export interface Rule<S extends z.ZodType> {
-  readonly cel: string;
-  readonly message: string;
-  readonly holds: (value: z.output<S>) => boolean;
-}
-
-/** Adds several rules. */
-export function rules<S extends z.ZodType>(schema: S, list: readonly Rule<S>[]): S {
-  return list.reduce((done, { cel, message, holds }) => rule(done, cel, message, holds), schema);
+  return rules(schema, [{ cel, message, holds }]);
 }
 
 /** Adds a rule on a change (`oldSelf`), which only the API server can check. */

@@ -115,7 +115,8 @@ export function objectSchema(kind: Kind): StructuralSchema {
       ...properties,
       apiVersion: { description: API_VERSION_TEXT, type: 'string' },
       kind: { description: KIND_TEXT, type: 'string' },
-      metadata: { type: 'object' },
+      // Rules may speak of the name; of the rest of metadata a CRD may say nothing.
+      metadata: { type: 'object', properties: { name: { type: 'string' } } },
     },
     required: ['spec'],
   };

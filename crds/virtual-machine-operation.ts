@@ -2,12 +2,12 @@
 import * as z from 'zod';
 import { API_VERSION } from './api.ts';
 import { condition, dnsLabel, objectMeta } from './kubernetes.ts';
-import { described, integer, listMap, rule, text, transition } from './schema.ts';
+import { described, integer, listMap, rules, text, transition } from './schema.ts';
 
 export const operationType = z.enum(['Start', 'Stop', 'Restart', 'Reset', 'Pause', 'Resume']);
 
 export const virtualMachineOperationSpec = transition(
-  rule(
+  rules(
     z.strictObject({
       virtualMachine: described('Name of the VirtualMachine, in the namespace of this object.', dnsLabel(50)),
       type: described(
@@ -20,9 +20,14 @@ export const virtualMachineOperationSpec = transition(
         integer(0, 31_536_000),
       ).optional(),
     }),
-    "!has(self.force) || !self.force || self.type in ['Stop', 'Restart']",
-    'force goes with type Stop or Restart only',
-    (spec) => spec.force !== true || spec.type === 'Stop' || spec.type === 'Restart',
+    [
+      {
+        cel: "!has(self.force) || !self.force || self.type in ['Stop', 'Restart']",
+        message: 'force goes with type Stop or Restart only; take it away',
+        at: '.force',
+        holds: (spec) => spec.force !== true || spec.type === 'Stop' || spec.type === 'Restart',
+      },
+    ],
   ),
   'self == oldSelf',
   'an operation cannot be changed; make another one',

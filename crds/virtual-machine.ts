@@ -114,12 +114,14 @@ const resources = rules(
     {
       cel: atMost('self.requests', 'cpu', 'self.limits'),
       message: 'requests.cpu must not be more than limits.cpu',
+      at: '.requests.cpu',
       holds: ({ requests, limits }) =>
         !((parsedCpu(requests?.cpu) ?? 0) > (parsedCpu(limits?.cpu) ?? Infinity)),
     },
     {
       cel: atMost('self.requests', 'memory', 'self.limits'),
       message: 'requests.memory must not be more than limits.memory',
+      at: '.requests.memory',
       holds: ({ requests, limits }) => {
         const [request, limit] = [parsedBytes(requests?.memory), parsedBytes(limits?.memory)];
         return request === undefined || limit === undefined || request <= limit;
@@ -164,17 +166,20 @@ export const virtualMachineSpec = rules(
     {
       cel: 'has(self.kernel) || (has(self.disks) && self.disks.size() > 0)',
       message: 'a VM needs something to boot: at least one entry in disks, or kernel',
+      at: '.disks',
       holds: (spec) => spec.kernel !== undefined || (spec.disks?.length ?? 0) > 0,
     },
     {
       cel: "!has(self.firmware) || !has(self.firmware.type) || self.firmware.type != 'UEFI' || has(self.state)",
       message: 'firmware.type UEFI needs state: {size: 64Mi}, a claim in which its variables are kept',
+      at: '.state',
       holds: (spec) => spec.firmware?.type !== 'UEFI' || spec.state !== undefined,
     },
     {
       cel: '!has(self.resources) || !has(self.resources.limits) || !has(self.resources.limits.memory) || !isQuantity(self.resources.limits.memory) || !isQuantity(self.memory.size) || quantity(self.resources.limits.memory).isGreaterThan(quantity(self.memory.size))',
       message:
         'resources.limits.memory must be more than memory.size: QEMU itself needs memory too; better leave it out',
+      at: '.resources.limits.memory',
       holds: (spec) => {
         const [limit, guest] = [parsedBytes(spec.resources?.limits?.memory), parsedBytes(spec.memory.size)];
         return limit === undefined || guest === undefined || limit > guest;
@@ -188,7 +193,7 @@ export type DiskSpec = NonNullable<VirtualMachineSpec['disks']>[number];
 
 const MAX_NAME = 50;
 
-export const virtualMachine = rule(
+export const virtualMachine = rules(
   z.strictObject({
     apiVersion: z.literal(API_VERSION),
     kind: z.literal('VirtualMachine'),
@@ -196,9 +201,14 @@ export const virtualMachine = rule(
     spec: described('What the VM should be. Only its owner writes it.', virtualMachineSpec),
     status: described('What the VM is. Only the operator writes it.', virtualMachineStatus).optional(),
   }),
-  `self.metadata.name.size() <= ${MAX_NAME} && !self.metadata.name.contains('.')`,
-  `the name of a VirtualMachine must have at most ${MAX_NAME} characters and no dot: it is part of the names of its pod and claims`,
-  (vm) => vm.metadata.name.length <= MAX_NAME && !vm.metadata.name.includes('.'),
+  [
+    {
+      cel: `self.metadata.name.size() <= ${MAX_NAME} && !self.metadata.name.contains('.')`,
+      message: `the name of a VirtualMachine must have at most ${MAX_NAME} characters and no dot: it is part of the names of its pod and claims`,
+      at: '.metadata.name',
+      holds: (vm) => vm.metadata.name.length <= MAX_NAME && !vm.metadata.name.includes('.'),
+    },
+  ],
 );
 
 export type VirtualMachine = z.infer<typeof virtualMachine>;
