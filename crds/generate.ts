@@ -13,9 +13,10 @@ const HEADER = '# Generated from crds/ by `npm run generate`; change it there.\n
 export function generatedFiles(): Map<string, string> {
   const files = new Map<string, string>();
   for (const kind of KINDS) {
+    // Helm and kubectl read YAML 1.1, where a bare On is the boolean true.
     files.set(
       `crds/generated/${GROUP}_${kind.plural}.yaml`,
-      HEADER + stringify(toCrd(kind), { lineWidth: 0, aliasDuplicateObjects: false }),
+      HEADER + stringify(toCrd(kind), { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false }),
     );
     files.set(`docs/reference/${kind.singular}.md`, toReference(kind));
   }

@@ -1,0 +1,95 @@
+/** Keeps what every launcher pod of a namespace says, also after the pod is gone. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { LABEL } from '../../../crds/api.ts';
+import { type Pod, pods } from '../../../operator/kube/resources.ts';
+import type { Api } from './api.ts';
+
+export class LogFollower implements AsyncDisposable {
+  readonly #api: Api;
+  readonly #namespace: string;
+  readonly #stop = new AbortController();
+  /** By pod UID. */
+  readonly #logs = new Map<string, { vm: string; incarnation: number; text: string }>();
+  readonly #following = new Set<Promise<void>>();
+  readonly #loop: Promise<void>;
+
+  constructor(api: Api, namespace: string) {
+    this.#api = api;
+    this.#namespace = namespace;
+    this.#loop = this.#run();
+  }
+
+  /** All that a VM's guests said so far, of all its lives in their order, without the launcher's own lines. */
+  of(vm: string): string {
+    return [...this.#logs.values()]
+      .filter((each) => each.vm === vm)
+      .sort((a, b) => a.incarnation - b.incarnation)
+      .map(({ text }) => guestLines(text))
+      .join('\n');
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stop.signal.aborted) {
+      const list = await this.#api.client
+        .list(pods, { namespace: this.#namespace, labelSelector: LABEL.vm })
+        .catch(() => []);
+      for (const pod of list) {
+        const state = pod.status?.containerStatuses?.[0]?.state;
+        if (this.#logs.has(pod.metadata.uid) || !(state?.running || state?.terminated)) continue;
+        const following = this.#follow(pod).finally(() => this.#following.delete(following));
+        this.#following.add(following);
+      }
+      await sleep(250, undefined, { signal: this.#stop.signal }).catch(() => {});
+    }
+  }
+
+  async #follow(pod: Pod): Promise<void> {
+    const { uid, name, labels } = pod.metadata;
+    const log = {
+      vm: labels?.[LABEL.vm] ?? '',
+      incarnation: Number(labels?.[LABEL.incarnation]),
+      text: '',
+    };
+    this.#logs.set(uid, log);
+    try {
+      const stream = await this.#api.transport.stream({
+        method: 'GET',
+        path: `/api/v1/namespaces/${this.#namespace}/pods/${name}/log?follow=true`,
+        verb: 'logs',
+        resource: 'pods',
+        signal: this.#stop.signal,
+      });
+      // Began anew after a cut: the server sends all of it again.
+      let text = '';
+      stream.setEncoding('utf8');
+      for await (const chunk of stream) {
+        text += chunk;
+        if (text.length > log.text.length) log.text = text;
+      }
+    } catch {
+      // The connection or the pod is gone; what is still there is read again below.
+    }
+    if (this.#stop.signal.aborted) return;
+    const still = await this.#api.client
+      .get(pods, { namespace: this.#namespace, name })
+      .catch(() => undefined);
+    if (still?.metadata.uid === uid && still.status?.containerStatuses?.[0]?.state?.running) {
+      await sleep(250);
+      await this.#follow(pod);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#loop;
+    await Promise.allSettled(this.#following);
+  }
+}
+
+/** A launcher's own lines are JSON that begins with its level; all else is the guest's. */
+function guestLines(log: string): string {
+  return log
+    .split('\n')
+    .filter((line) => !line.startsWith('{"level"'))
+    .join('\n');
+}

@@ -1,0 +1,20 @@
+/** The system under test: the chart, installed on the tests' cluster with the images of this checkout. */
+import { buildImages, type Images } from '../../../images/build.ts';
+import { deploy } from '../../../setup/deploy.ts';
+import { type Cluster, testClusterProvider } from '../../cluster/index.ts';
+
+/** The tiny guest: its kernel and initrd, as an OCI image. */
+export const tinyImage = 'vmstead/guest-tiny:dev';
+
+/** Builds what changed, loads it and installs the chart; quick when all of it is there. */
+export async function installRelease(
+  report: (message: string) => void = () => {},
+  values: readonly string[] = [],
+): Promise<{ cluster: Cluster; images: Images }> {
+  const cluster = await testClusterProvider().ensure(report);
+  const images = await buildImages({ report });
+  await cluster.loadImages([...Object.values(images), tinyImage]);
+  report('installing the chart');
+  await deploy(cluster.kubeconfigPath, images, values);
+  return { cluster, images };
+}
