@@ -37,7 +37,7 @@ const launcher = z.strictObject({
   node: words('Node that the pod is bound to.').optional(),
   podName: words('Name of the pod.').optional(),
   podUID: words('UID of the pod.').optional(),
-  incarnation: count('Which life of the VM it is: 1, 2, 3 …').optional(),
+  incarnation: count('Which life of the VM it is, counted from 1.').optional(),
   version: words('Version of the launcher.').optional(),
   qemuVersion: words('Version of QEMU.').optional(),
 });
@@ -69,7 +69,7 @@ const pendingChange = z.strictObject({
 });
 
 const power = z.strictObject({
-  state: described('Whether the VM is wanted on.', z.enum(['On', 'Off'])),
+  state: described('Whether the VM is wanted on.', z.enum(['Running', 'Stopped'])),
   runStrategy: described('The strategy for which this record holds.', runStrategy),
   afterIncarnation: count('Runs up to this one do not count.'),
   operation: words('Name of the operation that decided it.').optional(),
