@@ -64,7 +64,7 @@ function head({ vm, now }: Material): string[] {
 
 function strategy({ spec, status }: Vm): string {
   const power = status?.power;
-  const held = power?.state === 'Off' && power.operation !== undefined;
+  const held = power?.state === 'Stopped' && power.operation !== undefined;
   return `${spec.runStrategy ?? 'Always'}${held ? `; held off by operation ${power.operation}` : ''}`;
 }
 

@@ -108,7 +108,7 @@ function setPower(
   { vm }: Situation,
   plan: OperationsPlan,
   operation: VirtualMachineOperation,
-  state: 'On' | 'Off',
+  state: 'Running' | 'Stopped',
   afterIncarnation: number,
 ): void {
   plan.power = {
@@ -137,7 +137,7 @@ function bringUp(
   }
   if (!begun(plan, operation)) {
     // A Start leaves what runs alone; a Restart asks for a run after it.
-    setPower(situation, plan, operation, 'On', alive && !again ? alive.incarnation - 1 : highestIncarnation);
+    setPower(situation, plan, operation, 'Running', alive && !again ? alive.incarnation - 1 : highestIncarnation);
   }
   const after = plan.power.afterIncarnation;
   if (alive && alive.incarnation <= after) {
@@ -165,7 +165,7 @@ function stop(
   operation: VirtualMachineOperation,
 ): VirtualMachineOperationStatus {
   const { alive, highestIncarnation } = situation;
-  if (!begun(plan, operation)) setPower(situation, plan, operation, 'Off', highestIncarnation);
+  if (!begun(plan, operation)) setPower(situation, plan, operation, 'Stopped', highestIncarnation);
   if (!alive) return succeeded(situation, operation, 'The VM is off.');
   plan.end = { upTo: highestIncarnation, force: operation.spec.force === true };
   return inProgress(

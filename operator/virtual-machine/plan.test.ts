@@ -91,7 +91,7 @@ describe('a run that is over', () => {
   ];
   for (const [runStrategy, result, starts] of rows) {
     it(`${runStrategy}: ${result} ${starts ? 'starts it again' : 'leaves it off'}`, () => {
-      const power = { state: 'On' as const, runStrategy: runStrategy as 'Always', afterIncarnation: 0 };
+      const power = { state: 'Running' as const, runStrategy: runStrategy as 'Always', afterIncarnation: 0 };
       const world = aWorld({
         vm: aVm({ runStrategy }, { power }),
         pods: [aPod(1, { status: ended(result) })],

@@ -25,7 +25,7 @@ export function powerOf(vm: VirtualMachine, runs: readonly Run[], highest: numbe
   if (recorded?.runStrategy === strategy) return recorded;
   const alive = runs.some((run) => run.own && !run.end && !run.deleting);
   return {
-    state: strategy === 'Manual' && !alive ? 'Off' : 'On',
+    state: strategy === 'Manual' && !alive ? 'Stopped' : 'Running',
     runStrategy: strategy,
     // Without a record (a new VM, or a lost status) a finished pod that is still there is a run that counts.
     afterIncarnation: recorded === undefined ? 0 : alive ? highest - 1 : highest,
@@ -36,7 +36,7 @@ export function powerOf(vm: VirtualMachine, runs: readonly Run[], highest: numbe
 export function wishOf(strategy: RunStrategy, power: Power, lastRun: LastRun | undefined): Wish {
   const off = (reason: string, message: string): Wish => ({ on: false, reason, message });
   if (strategy === 'Halted') return off('Halted', 'spec.runStrategy is Halted.');
-  if (power.state === 'Off') {
+  if (power.state === 'Stopped') {
     return power.operation === undefined
       ? off('NotStarted', 'spec.runStrategy is Manual and no Start operation was made yet.')
       : off('StoppedByOperation', `Stopped by VirtualMachineOperation ${power.operation}.`);
