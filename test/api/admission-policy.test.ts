@@ -1,0 +1,277 @@
+/** The policy that bounds the operator: asked of the real API server, as the operator's account. */
+
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { stringify } from 'yaml';
+import { createClient, type KubeClient } from '../../operator/kube/client.ts';
+import { ApiError } from '../../operator/kube/errors.ts';
+import { fromKubeconfig } from '../../operator/kube/kubeconfig.ts';
+import { pods } from '../../operator/kube/resources.ts';
+import { createTransport, type Transport } from '../../operator/kube/transport.ts';
+import { describeMachine } from '../../operator/virtual-machine/machine.ts';
+import { launcherPod } from '../../operator/virtual-machine/pod.ts';
+import { resolve } from '../../operator/virtual-machine/resolve.ts';
+import { aVm } from '../../operator/virtual-machine/testing.ts';
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
+import { kubectl } from '../cluster/kubectl.ts';
+import { chartObjects } from './support/chart.ts';
+import { waitFor } from './support/wait-for.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: the changes below reach into every corner of a pod
+type AnyPod = any;
+
+let server: ApiServer;
+let operator: KubeClient;
+let uninstall: KubeClient;
+let stranger: KubeClient;
+const transports: Transport[] = [];
+
+async function clientOf(user: string): Promise<KubeClient> {
+  const groups = user.startsWith('system:serviceaccount:') ? ['system:serviceaccounts'] : [];
+  const connection = await fromKubeconfig(await server.kubeconfigFor(user, groups));
+  const transport = createTransport(connection, { userAgent: 'vmstead-test/1' });
+  transports.push(transport);
+  return createClient(transport);
+}
+
+const VOLUME_CLAIMS = new Map([
+  ['root', { volumeMode: 'Filesystem' as const, bytes: 2 ** 30 }],
+  ['raw', { volumeMode: 'Block' as const, bytes: 2 ** 30 }],
+]);
+
+/** The pod that the operator makes of a VM with every kind of volume. */
+function launcher(accelerator: 'kvm' | 'tcg' = 'kvm'): AnyPod {
+  const vm = aVm({
+    firmware: { type: 'UEFI' },
+    state: { size: '64Mi' },
+    disks: [
+      { name: 'root', source: { blank: {} }, claim: { size: '1Gi' } },
+      { name: 'raw', source: { claim: { name: 'data' } } },
+      { name: 'tools', source: { containerImage: { image: 'tools:1', overlaySize: '100Mi' } } },
+    ],
+    cloudInit: { userDataSecretRef: { name: 'web-user-data' } },
+    resources: { limits: { cpu: '2', memory: '1Gi' } },
+  });
+  const name = { namespace: 'default', name: 'web' };
+  const resolved = resolve(name, vm.spec, { machineType: undefined }, accelerator, 'pc-q35-10.0');
+  const description = describeMachine({
+    ...name,
+    uid: 'vm-uid',
+    incarnation: 1,
+    spec: vm.spec,
+    resolved,
+    claims: VOLUME_CLAIMS,
+    channel: undefined,
+  });
+  return structuredClone(
+    launcherPod({
+      vm,
+      namespace: 'default',
+      description,
+      resolved,
+      claims: VOLUME_CLAIMS,
+      image: 'vmstead/launcher:test',
+      imagePullPolicy: 'IfNotPresent',
+    }),
+  );
+}
+
+/** What the API server says to a write that stores nothing: `accepted`, or its refusal. */
+async function answer(write: Promise<unknown>): Promise<string> {
+  try {
+    await write;
+    return 'accepted';
+  } catch (error) {
+    if (error instanceof ApiError) return error.statusMessage;
+    throw error;
+  }
+}
+
+const create = async (client: KubeClient, pod: AnyPod) =>
+  await answer(client.create(pods, pod, { dryRun: true, strict: true }));
+
+beforeAll(async () => {
+  server = await startApiServer();
+  const admin = (args: string[], input?: string) => kubectl(server.kubeconfigPath, args, input);
+  await admin(['wait', '--for=jsonpath={.status.phase}=Active', 'namespace/default', '--timeout=30s']);
+  const objects = await chartObjects();
+  const wanted = objects.filter(
+    ({ kind, metadata: { name, namespace } }) =>
+      kind.startsWith('ValidatingAdmissionPolicy') ||
+      (kind.startsWith('ClusterRole') &&
+        ['vmstead-operator', 'vmstead-uninstall'].includes(name) &&
+        !namespace),
+  );
+  await admin(['apply', '-f', '-'], wanted.map((object) => stringify(object)).join('---\n'));
+  // Somebody with every right, whom the policy does not concern.
+  await admin(['create', 'clusterrolebinding', 'stranger', '--clusterrole=cluster-admin', '--user=stranger']);
+  operator = await clientOf('system:serviceaccount:vmstead-system:vmstead-operator');
+  uninstall = await clientOf('system:serviceaccount:vmstead-system:vmstead-uninstall');
+  stranger = await clientOf('stranger');
+  // A policy is in force a moment after it was stored.
+  const naked = { metadata: launcher().metadata, spec: { containers: [{ name: 'x', image: 'x' }] } };
+  const denies = async () => (await create(operator, naked)).includes('denied request');
+  await waitFor('the policy is in force', denies, 30_000);
+});
+afterAll(async () => {
+  for (const transport of transports) transport.close();
+  await server?.stop();
+});
+
+describe('the operator may create', () => {
+  it.each(['kvm', 'tcg'] as const)(
+    'the launcher pod of a VM with every kind of volume (%s)',
+    async (accelerator) => {
+      expect(await create(operator, launcher(accelerator))).toBe('accepted');
+    },
+  );
+});
+
+const SECRET_ENV = { name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } };
+const container = (pod: AnyPod) => pod.spec.containers[0];
+const addVolume = (source: object) => (pod: AnyPod) => pod.spec.volumes.push({ name: 'more', ...source });
+const setPod = (fields: object) => (pod: AnyPod) => Object.assign(pod.spec, fields);
+const setContainer = (fields: object) => (pod: AnyPod) => Object.assign(container(pod), fields);
+const secure = (fields: object) => (pod: AnyPod) => Object.assign(pod.spec.securityContext, fields);
+const secureContainer = (fields: object) => (pod: AnyPod) =>
+  Object.assign(container(pod).securityContext, fields);
+const project = (source: object) => (pod: AnyPod) =>
+  pod.spec.volumes.find((volume: AnyPod) => volume.projected).projected.sources.push(source);
+
+const REFUSED: [name: string, change: (pod: AnyPod) => void, message: RegExp][] = [
+  ['no VM label', (pod) => delete pod.metadata.labels['vmstead.io/vm'], /has the labels/],
+  ['no incarnation', (pod) => delete pod.metadata.labels['vmstead.io/incarnation'], /has the labels/],
+  ['another manager', (pod) => (pod.metadata.labels['app.kubernetes.io/managed-by'] = 'x'), /has the labels/],
+  ['no owner', (pod) => delete pod.metadata.ownerReferences, /is controlled by the VirtualMachine/],
+  ['another owner', (pod) => (pod.metadata.ownerReferences[0].kind = 'ConfigMap'), /is controlled by/],
+  ["another VM's label", (pod) => (pod.metadata.labels['vmstead.io/vm'] = 'db'), /is controlled by/],
+  [
+    'an owner that does not control',
+    (pod) => (pod.metadata.ownerReferences[0].controller = false),
+    /controlled/,
+  ],
+  ['no finalizer', (pod) => delete pod.metadata.finalizers, /has the finalizer/],
+  ['a foreign finalizer', (pod) => pod.metadata.finalizers.push('a.b/c'), /has the finalizer/],
+  [
+    'hostNetwork',
+    (pod) => {
+      pod.spec.hostNetwork = true;
+      // Kubernetes itself refuses this one together with hostNetwork.
+      delete pod.spec.securityContext.sysctls;
+    },
+    /shares no namespace/,
+  ],
+  ['hostPID', setPod({ hostPID: true }), /shares no namespace/],
+  ['hostIPC', setPod({ hostIPC: true }), /shares no namespace/],
+  ['shareProcessNamespace', setPod({ shareProcessNamespace: true }), /shares no namespace/],
+  ['a node of its own choice', setPod({ nodeName: 'worker-1' }), /placed by the scheduler/],
+  ["the system's priority", setPod({ priorityClassName: 'system-node-critical' }), /placed by the scheduler/],
+  ['a token for the API server', setPod({ automountServiceAccountToken: true }), /default account/],
+  ['another account', setPod({ serviceAccountName: 'admin' }), /default account/],
+  ['root', secure({ runAsUser: 0, runAsNonRoot: false }), /user and group 107/],
+  ['another user', secure({ runAsUser: 1000 }), /user and group 107/],
+  ['another group', secure({ runAsGroup: 0 }), /user and group 107/],
+  ['more groups', secure({ supplementalGroups: [6] }), /user and group 107/],
+  ['no seccomp', secure({ seccompProfile: { type: 'Unconfined' } }), /user and group 107/],
+  ['an SELinux type', secure({ seLinuxOptions: { type: 'spc_t' } }), /user and group 107/],
+  ['another sysctl', secure({ sysctls: [{ name: 'kernel.shm_rmid_forced', value: '0' }] }), /user and group/],
+  ['two containers', (pod) => pod.spec.containers.push({ name: 'x', image: 'x' }), /one container/],
+  ['an init container', setPod({ initContainers: [{ name: 'x', image: 'x' }] }), /one container/],
+  ['a restart policy', setPod({ restartPolicy: 'Always' }), /one container/],
+  ['another image', setContainer({ image: 'evil:1' }), /launcher image/],
+  ['another command', setContainer({ command: ['/bin/sh', '-c', 'true'] }), /launcher image/],
+  ['arguments', setContainer({ args: ['x'] }), /launcher image/],
+  [
+    'a lifecycle hook',
+    setContainer({ lifecycle: { preStop: { exec: { command: ['true'] } } } }),
+    /launcher image/,
+  ],
+  ['an environment from a Secret', setContainer({ env: [SECRET_ENV] }), /no environment variables/],
+  [
+    'a whole Secret as environment',
+    setContainer({ envFrom: [{ secretRef: { name: 's' } }] }),
+    /no environment/,
+  ],
+  ['privileged', secureContainer({ privileged: true, allowPrivilegeEscalation: true }), /no capabilities/],
+  ['escalation', secureContainer({ allowPrivilegeEscalation: true }), /no capabilities/],
+  [
+    'a capability',
+    secureContainer({ capabilities: { drop: ['ALL'], add: ['NET_ADMIN'] } }),
+    /no capabilities/,
+  ],
+  ['capabilities kept', secureContainer({ capabilities: {} }), /no capabilities/],
+  ['a writable root', secureContainer({ readOnlyRootFilesystem: false }), /no capabilities/],
+  ['root in the container', secureContainer({ runAsUser: 0, runAsNonRoot: false }), /no capabilities/],
+  [
+    'no seccomp in the container',
+    secureContainer({ seccompProfile: { type: 'Unconfined' } }),
+    /no capabilities/,
+  ],
+  [
+    'a port of the node',
+    setContainer({ ports: [{ containerPort: 80, hostPort: 80 }] }),
+    /no port of its node/,
+  ],
+  ['hostPath', addVolume({ hostPath: { path: '/' } }), /volumes of a launcher pod/],
+  ['a ConfigMap', addVolume({ configMap: { name: 'c' } }), /volumes of a launcher pod/],
+  ['any Secret', addVolume({ secret: { secretName: 's' } }), /volumes of a launcher pod/],
+  ['NFS', addVolume({ nfs: { server: 'a', path: '/' } }), /volumes of a launcher pod/],
+  ['a CSI volume', addVolume({ csi: { driver: 'a.b' } }), /volumes of a launcher pod/],
+  ['a projected Secret', project({ secret: { name: 's' } }), /projected volume/],
+  ['a projected ConfigMap', project({ configMap: { name: 'c' } }), /projected volume/],
+  ['a projected API token', project({ serviceAccountToken: { path: 'api' } }), /projected volume/],
+  [
+    "a projected token for somebody else's audience",
+    project({ serviceAccountToken: { path: 'x', audience: 'vault' } }),
+    /projected volume/,
+  ],
+  [
+    'another device',
+    (pod) => (container(pod).resources = { limits: { 'nvidia.com/gpu': '1' } }),
+    /no other device/,
+  ],
+];
+
+describe('the operator may not create a launcher pod with', () => {
+  it.each(REFUSED)('%s', async (_name, change, message) => {
+    const pod = launcher();
+    change(pod);
+    const refusal = await create(operator, pod);
+    expect(refusal).toContain("'vmstead-launcher-pods' with binding 'vmstead-launcher-pods' denied request");
+    expect(refusal).toMatch(message);
+    // The refusal is the policy's, not the pod's: it is one that a pod may be.
+    expect(await create(stranger, pod)).toBe('accepted');
+  });
+});
+
+describe('Vmstead may change about a pod', () => {
+  let image: AnyPod;
+  beforeAll(async () => {
+    const stored: AnyPod = await stranger.create(pods, launcher());
+    image = { spec: { containers: [{ ...stored.spec.containers[0], image: 'evil:1' }] } };
+  });
+  const patch = async (account: string, change: object) => {
+    const client = account === 'operator' ? operator : uninstall;
+    const ref = { namespace: 'default', name: 'vm-web-1' };
+    return await answer(client.patch(pods, ref, change, { dryRun: true }));
+  };
+
+  it.each([
+    ['operator', 'labels', () => ({ metadata: { labels: { a: 'b' } } })],
+    ['operator', 'annotations', () => ({ metadata: { annotations: { 'vmstead.io/machine': '{}' } } })],
+    ['operator', 'owners', () => ({ metadata: { ownerReferences: null } })],
+    ['operator', 'the image', () => image],
+    ['uninstall', 'labels', () => ({ metadata: { labels: { a: 'b' } } })],
+    [
+      'uninstall',
+      'a foreign finalizer',
+      () => ({ metadata: { finalizers: ['vmstead.io/launcher', 'a.b/c'] } }),
+    ],
+    ['operator', 'a foreign finalizer', () => ({ metadata: { finalizers: ['a.b/c'] } })],
+  ])('as %s not: %s', async (account, _what, change) => {
+    expect(await patch(account, change())).toContain('denied request: Vmstead ');
+  });
+
+  it.each(['operator', 'uninstall'])('as %s: its finalizer, off', async (account) => {
+    expect(await patch(account, { metadata: { finalizers: [] } })).toBe('accepted');
+  });
+});
