@@ -8,12 +8,14 @@ import { kubectl, kubectlPath } from '../../test/cluster/kubectl.ts';
 import type { Cluster } from '../../test/cluster/provider.ts';
 import { deploy, helmPath, pushedImagesPath } from '../deploy.ts';
 import { root, stateDirectory } from '../paths.ts';
-import { chartSteps, clusterSteps, imageSteps, setUp } from '../steps/index.ts';
+import { chartSteps, clusterSteps, exampleSteps, imageSteps, setUp } from '../steps/index.ts';
 import { elapsed } from '../steps/reporter.ts';
 import { SetupError, type Step, type StepContext } from '../steps/step.ts';
 import { proof, type VirtualMachineView, vmIsUp, waitingFor } from './proof.ts';
 
 const example = 'examples/vm.yaml';
+/** The image that the example boots from. */
+const exampleImage = 'vmstead/guest-tiny:dev';
 const guestTimeout = 180_000;
 
 /** A step that is asked for each time; what it makes is seen when it has run. */
@@ -101,8 +103,8 @@ export async function run(): Promise<number> {
     always('cluster', 'Cluster', own ? [] : clusterSteps, async (context) => {
       cluster = await clusterProvider().ensure(report(context));
     }),
-    always('load', 'Images on the nodes', ['cluster', 'images'], async () => {
-      await cluster!.loadImages(Object.values(images!));
+    always('load', 'Images on the nodes', ['cluster', 'images', ...(own ? [] : exampleSteps)], async () => {
+      await cluster!.loadImages([...Object.values(images!), ...(own ? [] : [exampleImage])]);
     }),
     always('chart', 'Helm chart', ['load', ...(own ? [] : chartSteps)], async () => {
       await deploy(cluster!.kubeconfigPath, images!);

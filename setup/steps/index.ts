@@ -3,6 +3,7 @@ import { debianPackages } from './debian-packages.ts';
 import { dockerEngine } from './docker-engine.ts';
 import { runSteps } from './engine.ts';
 import { goSteps } from './go-build.ts';
+import { fullGuest, tinyGuest } from './guests.ts';
 import { etcd, nodeImageStep, nodeToolImages } from './node-image.ts';
 import { reporterFor } from './reporter.ts';
 import type { Step } from './step.ts';
@@ -16,6 +17,8 @@ const steps: readonly Step[] = [
   nodeImageStep,
   nodeToolImages,
   etcd,
+  tinyGuest,
+  fullGuest,
 ];
 
 /** What the local cluster needs. */
@@ -30,11 +33,22 @@ export const imageSteps = ['docker-engine', 'base-image'];
 /** What installing the chart needs. */
 export const chartSteps = ['helm'];
 
+/** The guest of examples/vm.yaml. */
+export const exampleSteps = ['guest-tiny'];
+
 /** What the bare API server of the tests needs. */
 const apiServerSteps = ['debian-packages', 'kubernetes', 'etcd'];
 
 /** What the remaining tests need. */
-export const testSteps = [...clusterSteps, ...imageSteps, ...chartSteps, ...apiServerSteps, 'promtool'];
+export const testSteps = [
+  ...clusterSteps,
+  ...imageSteps,
+  ...chartSteps,
+  ...apiServerSteps,
+  'promtool',
+  'guest-tiny',
+  'guest-full',
+];
 
 /**
  * Does what is missing of the wanted steps, and shows it.
