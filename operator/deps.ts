@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
 import type { LauncherRegistry } from './channel/registry.ts';
 import type { OperatorConfig } from './config.ts';
 import type { Cache, CacheOptions } from './kube/cache.ts';
@@ -37,6 +38,8 @@ export interface OperatorDeps {
   readonly channel: ChannelEndpoint;
   readonly events: EventRecorder;
   readonly metrics: KubeMetrics;
+  /** Where controllers register series of their own. */
+  readonly registry: Registry;
   readonly log: Logger;
   readonly now: () => Date;
 }

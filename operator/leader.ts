@@ -63,6 +63,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     },
     events,
     metrics,
+    registry: metrics.registry,
     log,
     now: () => new Date(),
   };

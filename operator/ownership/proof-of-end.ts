@@ -26,6 +26,8 @@ export interface EndOfRun {
   ranFor: number;
 }
 
+/** Exit code of a container that the kubelet ended with SIGKILL. */
+const KILLED = 137;
 const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
 
 /** How the pod's launcher ended, or nothing where it may still run. */
@@ -96,6 +98,12 @@ function classify(pod: Pod, terminated: Terminated): { result: EndResult; messag
   }
   if (terminated.exitCode === 255 && terminated.reason === 'Unknown') {
     return { result: 'NodeRestarted', message: `Node ${pod.spec?.nodeName} was restarted.` };
+  }
+  if (terminated.exitCode === KILLED && pod.metadata.deletionTimestamp !== undefined) {
+    return {
+      result: 'StoppedForced',
+      message: 'The pod was deleted and its guest was not waited for.',
+    };
   }
   return {
     result: 'LauncherFailed',

@@ -7,6 +7,7 @@ import { leases, nodes, persistentvolumeclaims } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
 import { carryOut, type Hands, RefusedError, writeStatus } from './apply.ts';
 import { neededClaims } from './claims.ts';
+import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
 import { type Caches, OURS, observe, projectNode, type Sources, vmOfLabel } from './observe.ts';
 import { earliest, type Plan, planVirtualMachine } from './plan.ts';
@@ -118,6 +119,7 @@ class Reconciler {
   readonly #deps: OperatorDeps;
   readonly #sources: Sources;
   readonly #hands: Hands;
+  readonly #fleet: FleetMetrics;
   /** When this process created each VM's pod: only to save a status write, so that losing it costs nothing. */
   readonly #created = new Map<string, number>();
 
@@ -125,6 +127,7 @@ class Reconciler {
     this.#deps = deps;
     this.#sources = sources;
     this.#hands = hands;
+    this.#fleet = new FleetMetrics(deps.registry, () => hands.caches.virtualMachines.list());
   }
 
   async reconcile(key: string): Promise<Outcome> {
@@ -181,6 +184,7 @@ class Reconciler {
     const { namespace, name } = world;
     const uid = decision.vm.metadata.uid ?? '';
     await writeStatus(this.#hands, { namespace, name, uid }, status);
+    this.#fleet.observe(before, status);
     for (const { type, reason, message } of happenings(before, status)) {
       const regarding = {
         apiVersion: decision.vm.apiVersion,
