@@ -1,6 +1,6 @@
 /** What the operator tells Prometheus of all VMs; what a running one does, its own launcher tells. */
 import { Gauge, Histogram, type Registry } from 'prom-client';
-import { phase as phases, type VirtualMachineStatus } from '../../crds/virtual-machine.ts';
+import { phase as phases, type VirtualMachineStatus } from '../../crds/virtual-machine-status.ts';
 import type { StoredVirtualMachine } from './resources.ts';
 
 /** Seconds; from a direct kernel boot under KVM to a large guest under emulation. */
