@@ -46,7 +46,8 @@ export function configFrom(env: Readonly<Record<string, string | undefined>>): O
   const channelPort = port('VMSTEAD_CHANNEL_PORT', 8443);
   const clusterIP = serviceAddress(env);
   const config: OperatorConfig = {
-    version: env.VMSTEAD_VERSION || 'dev',
+    // Written into the bundle when it is made; a variable of the process otherwise.
+    version: process.env.VMSTEAD_VERSION ?? 'dev',
     podName: required('POD_NAME'),
     podNamespace,
     podIP: required('POD_IP'),

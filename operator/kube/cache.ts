@@ -112,9 +112,9 @@ export class Cache<T extends KubeObject> {
         if (this.#resourceVersion === '') await this.#relist(signal);
         reason = await this.#watch(signal);
       } catch (error) {
+        if (signal.aborted) return;
         reason = this.#failed(error);
       }
-      if (signal.aborted) return;
       this.#options.metrics?.watchRestart(this.#resource.plural, reason);
       const progress = this.#resourceVersion !== '' && this.#resourceVersion !== before;
       if (reason === 'timeout' || reason === 'silent') failures = 0;

@@ -13,10 +13,7 @@ import type {
   V1StorageClass,
   V1TokenReview,
 } from '@kubernetes/client-node';
-import { API_VERSION } from '../../crds/api.ts';
-import type { VirtualMachine as VirtualMachineManifest } from '../../crds/virtual-machine.ts';
-import type { VirtualMachineOperation as OperationManifest } from '../../crds/virtual-machine-operation.ts';
-import type { KubeObject, Stored, StoredMetadata } from './object.ts';
+import type { KubeObject, Stored } from './object.ts';
 
 /** Where a resource lives in the API. */
 export interface ResourceName {
@@ -69,13 +66,6 @@ export type ResourceQuota = Stored<V1ResourceQuota>;
 export type ConfigMap = Stored<V1ConfigMap>;
 export type TokenReview = Stored<V1TokenReview>;
 
-/** An object of one of our kinds, as the API server stores it. */
-type StoredManifest<T extends { metadata: object }> = Omit<T, 'metadata'> & {
-  readonly metadata: T['metadata'] & StoredMetadata;
-};
-export type StoredVirtualMachine = StoredManifest<VirtualMachineManifest>;
-export type StoredVirtualMachineOperation = StoredManifest<OperationManifest>;
-
 export const pods = define<Pod>('v1', 'Pod', 'pods');
 export const persistentvolumeclaims = define<PersistentVolumeClaim>(
   'v1',
@@ -107,11 +97,4 @@ export const tokenreviews = define<TokenReview>(
   'TokenReview',
   'tokenreviews',
   'Cluster',
-);
-
-export const virtualmachines = define<StoredVirtualMachine>(API_VERSION, 'VirtualMachine', 'virtualmachines');
-export const virtualmachineoperations = define<StoredVirtualMachineOperation>(
-  API_VERSION,
-  'VirtualMachineOperation',
-  'virtualmachineoperations',
 );
