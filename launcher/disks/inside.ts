@@ -42,7 +42,12 @@ function linkTarget(root: string, path: string, here: string): string | undefine
   try {
     return lstatSync(here).isSymbolicLink() ? readlinkSync(here) : undefined;
   } catch (error) {
-    if (errno(error) !== 'ENOENT' && errno(error) !== 'ENOTDIR') throw error;
+    const code = errno(error);
+    if (code !== 'ENOENT' && code !== 'ENOTDIR') {
+      throw new VmsteadError('DiskUnusable', `cannot read ${path} in the image mounted at ${root}: ${code}`, {
+        cause: error,
+      });
+    }
     throw new VmsteadError(
       'DiskUnusable',
       `there is no ${path} in the image mounted at ${root}; correct the path in the spec, or the image`,
