@@ -7,6 +7,7 @@ import { listenForReady } from './guest/ready.ts';
 import type { EarlyLog } from './log.ts';
 import { DEVICE_ID } from './machine/devices.ts';
 import { diskIndexOfNode } from './machine/disks.ts';
+import { serveMetrics } from './metrics/server.ts';
 import { QmpClosedError } from './qmp/errors.ts';
 import { guestLines } from './serial/guest-lines.ts';
 import { unblockedStdout } from './serial/output.ts';
@@ -64,11 +65,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             void vm.quit({ result: 'Disowned', message });
           },
         });
-  const changed = () => {
-    if (capacities.size === 0 && vm.qmp !== undefined)
-      void learnCapacities(vm, capacities).then(() => channel?.changed());
-    channel?.changed();
-  };
+  const changed = () => channel?.changed();
 
   const up = (how: 'Signal' | 'Agent') => {
     if (life.record.guestReady !== undefined) return;
@@ -87,7 +84,14 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
       agent.setOpen(event.data.open);
   });
   watchRoom(vm);
-  changed();
+  if (description.metricsPort !== undefined) serveMetrics(vm, description.metricsPort, early);
+  const connected = async () => {
+    const { agentOpen } = await ask(vm, capacities);
+    if (agentOpen) agent.setOpen(true);
+    changed();
+  };
+  vm.onConnected.push(() => void connected());
+  void connected();
   void channel?.run();
 
   return {
@@ -125,17 +129,20 @@ function readOffset(path: string): number {
   }
 }
 
-/** Sizes of the disks as QEMU sees them. */
-async function learnCapacities(vm: Vm, capacities: Map<number, number>): Promise<void> {
+/** What QEMU knows and does not tell by itself: the sizes of the disks, and whether the guest has its ports open. */
+async function ask(vm: Vm, capacities: Map<number, number>): Promise<{ agentOpen: boolean }> {
   try {
-    const nodes = (await vm.qmp?.execute('query-named-block-nodes', { flat: true })) ?? [];
-    for (const node of nodes) {
+    for (const node of (await vm.qmp?.execute('query-named-block-nodes', { flat: true })) ?? []) {
       const name = node['node-name'] ?? '';
       const index = diskIndexOfNode(name);
       if (index !== undefined && !name.includes('-')) capacities.set(index, node.image['virtual-size']);
     }
+    const chardevs = (await vm.qmp?.execute('query-chardev')) ?? [];
+    return {
+      agentOpen: chardevs.some((each) => each.label === DEVICE_ID.agentPort && each['frontend-open']),
+    };
   } catch (error) {
-    if (!(error instanceof QmpClosedError))
-      vm.options.log.warn({ err: String(error) }, 'no sizes of the disks');
+    if (!(error instanceof QmpClosedError)) vm.options.log.warn({ err: String(error) }, 'QEMU does not tell');
+    return { agentOpen: false };
   }
 }

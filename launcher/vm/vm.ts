@@ -39,6 +39,7 @@ export class Vm {
   qemuVersion: string | undefined;
   /** Listeners of what belongs to others: the guest's ports. */
   readonly onEvent: ((event: QmpEvent) => void)[] = [];
+  readonly onConnected: (() => void)[] = [];
   private exit: Promise<QemuExit> | undefined;
   private settle!: (ending: Ending) => void;
 
@@ -188,6 +189,7 @@ export class Vm {
       const { qemu } = await qmp.execute('query-version');
       this.qemuVersion = `${qemu.major}.${qemu.minor}.${qemu.micro}`;
       onChange();
+      for (const listener of this.onConnected) listener();
     } catch (error) {
       // QEMU that ends just now is told by the closed connection.
       if (!(error instanceof QmpClosedError)) throw error;
