@@ -13,6 +13,7 @@ import { EventRecorder } from './kube/events.ts';
 import { pods } from './kube/resources.ts';
 import { jittered, sleep } from './kube/sleep.ts';
 import type { Standby } from './main.ts';
+import { projectPod } from './virtual-machine/observe.ts';
 
 /** The channel's certificate is looked at this often, for its renewal. */
 const CERTIFICATE_CHECK_MS = 12 * 3_600_000;
@@ -45,6 +46,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
   };
   const launcherPods = cache(pods, {
     labelSelector: LABEL.vm,
+    transform: projectPod,
     indexes: {
       vm: (pod) => [`${pod.metadata.namespace}/${pod.metadata.labels?.[LABEL.vm]}`],
       uid: (pod) => [pod.metadata.uid],

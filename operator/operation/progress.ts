@@ -74,8 +74,35 @@ export function planOperations(
       : advance(situation, plan, operation);
     if (status && differs(operation.status, status)) plan.updates.push({ operation, status });
   }
-  expire(situation, operations, plan);
-  return plan;
+  return { ...plan, ...expiry(situation.now, operations) };
+}
+
+/** Milliseconds that an operation waits for its VM: the two may have been applied together. */
+const ARRIVAL = 5000;
+
+/** What becomes of operations whose VM is not there, or is going. */
+export function planOrphans(
+  now: number,
+  operations: readonly VirtualMachineOperation[],
+): Pick<OperationsPlan, 'updates' | 'expired'> & { after: number | undefined } {
+  const plan = { updates: [] as OperationUpdate[], expired: [] as VirtualMachineOperation[] };
+  const times: number[] = [];
+  for (const operation of operations) {
+    if (isFinished(operation)) continue;
+    const left = Date.parse(operation.metadata.creationTimestamp ?? '') + ARRIVAL - now;
+    if (left > 0) {
+      times.push(left);
+      continue;
+    }
+    const message = `There is no VirtualMachine ${operation.spec.virtualMachine} in this namespace.`;
+    plan.updates.push({
+      operation,
+      status: failed({ now, alive: undefined }, operation, 'NotFound', message),
+    });
+  }
+  const { expired, expiresIn } = expiry(now, operations);
+  if (expiresIn !== undefined) times.push(expiresIn);
+  return { ...plan, expired, after: times.length > 0 ? Math.min(...times) : undefined };
 }
 
 function byAge(a: VirtualMachineOperation, b: VirtualMachineOperation): number {
@@ -137,7 +164,13 @@ function bringUp(
   }
   if (!begun(plan, operation)) {
     // A Start leaves what runs alone; a Restart asks for a run after it.
-    setPower(situation, plan, operation, 'Running', alive && !again ? alive.incarnation - 1 : highestIncarnation);
+    setPower(
+      situation,
+      plan,
+      operation,
+      'Running',
+      alive && !again ? alive.incarnation - 1 : highestIncarnation,
+    );
   }
   const after = plan.power.afterIncarnation;
   if (alive && alive.incarnation <= after) {
@@ -208,22 +241,24 @@ function command(
   return undefined;
 }
 
-function expire(
-  situation: Situation,
+function expiry(
+  now: number,
   operations: readonly VirtualMachineOperation[],
-  plan: OperationsPlan,
-): void {
+): Pick<OperationsPlan, 'expired' | 'expiresIn'> {
+  const expired: VirtualMachineOperation[] = [];
+  let expiresIn: number | undefined;
   for (const operation of operations) {
     if (!isFinished(operation) || operation.status?.completedAt === undefined) continue;
     const ttl = (operation.spec.ttlSecondsAfterFinished ?? DEFAULT_TTL_SECONDS) * 1000;
-    const left = Date.parse(operation.status.completedAt) + ttl - situation.now;
-    if (left <= 0) plan.expired.push(operation);
-    else plan.expiresIn = Math.min(plan.expiresIn ?? left, left);
+    const left = Date.parse(operation.status.completedAt) + ttl - now;
+    if (left <= 0) expired.push(operation);
+    else expiresIn = Math.min(expiresIn ?? left, left);
   }
+  return { expired, expiresIn };
 }
 
 /** The status of an operation that has begun and waits. */
-export function inProgress(
+function inProgress(
   situation: Situation,
   operation: VirtualMachineOperation,
   message: string,
@@ -240,7 +275,7 @@ export function succeeded(
 }
 
 export function failed(
-  situation: Situation,
+  situation: Pick<Situation, 'now' | 'alive'>,
   operation: VirtualMachineOperation,
   reason: string,
   message: string,

@@ -12,7 +12,7 @@ import type { Lease, PersistentVolumeClaim } from '../kube/resources.ts';
  */
 export const ORPHAN_AFTER = 60_000;
 
-export const leaseName = (claimUid: string): string => `vmstead-claim-${claimUid}`;
+const leaseName = (claimUid: string): string => `vmstead-claim-${claimUid}`;
 
 /** The claim's UID in the name of a lease. */
 export const claimUidOf = (lease: Lease): string => lease.metadata.name.slice(leaseName('').length);

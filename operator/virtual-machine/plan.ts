@@ -12,7 +12,7 @@ import type {
 } from '../../crds/virtual-machine-operation.ts';
 import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
-import { planOperations, type Situation } from '../operation/progress.ts';
+import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
 import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { describeMachine } from './machine.ts';
@@ -86,6 +86,10 @@ export function planVirtualMachine(world: World): Plan {
     for (const run of runs) endRun(run, undefined, plan);
     reap(world, runs, () => true, plan);
     for (const lease of abandoned(world, runs)) plan.afterStatus.push({ type: 'ReleaseLease', lease });
+    const orphans = planOrphans(world.now, world.operations);
+    for (const each of orphans.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
+    for (const operation of orphans.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
+    plan.after = orphans.after;
     return plan;
   }
 

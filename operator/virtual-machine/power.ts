@@ -41,19 +41,24 @@ export function wishOf(strategy: RunStrategy, power: Power, lastRun: LastRun | u
       ? off('NotStarted', 'spec.runStrategy is Manual and no Start operation was made yet.')
       : off('StoppedByOperation', `Stopped by VirtualMachineOperation ${power.operation}.`);
   }
-  const finished = lastRun && lastRun.incarnation > power.afterIncarnation ? lastRun : undefined;
+  const counts = lastRun && lastRun.incarnation > power.afterIncarnation && !NEVER_RAN.has(lastRun.result);
+  const finished = counts ? lastRun : undefined;
   if (finished) {
     if (strategy === 'Once') return off(finishedReason(finished), `It ran once: ${finished.message}`);
     if (strategy === 'Manual') return off(finishedReason(finished), finished.message);
     if (strategy === 'RerunOnFailure' && isSuccess(finished.result)) {
-      return off('Finished', `${finished.message} spec.runStrategy RerunOnFailure does not start it again.`);
+      return off('Finished', `${finished.message}; spec.runStrategy RerunOnFailure does not start it again.`);
     }
   }
   return { on: true, reason: 'Wanted', message: '' };
 }
 
-function finishedReason(run: LastRun): string {
-  return isFailure(run.result) ? 'Failed' : 'Finished';
+/** Ends of pods whose guest never ran: such a run is still owed. */
+const NEVER_RAN = new Set(['NeverStarted', 'Rejected']);
+
+/** A run that was cut short, by whomever, has not finished. */
+function finishedReason({ result }: LastRun): string {
+  return isSuccess(result) || result === 'Stopped' || result === 'StoppedForced' ? 'Finished' : 'Failed';
 }
 
 /** The last run as the status keeps it: the newest that is over, or what is recorded already. */
@@ -73,7 +78,7 @@ export const STABLE_AFTER = 600_000;
 const LONGEST_BACKOFF = 300_000;
 
 /** Milliseconds before the start after `failures` failed runs in a row: 0, 10 s, 20 s, … 5 min. */
-export function backoff(failures: number): number {
+function backoff(failures: number): number {
   return failures <= 1 ? 0 : Math.min(10_000 * 2 ** (failures - 2), LONGEST_BACKOFF);
 }
 

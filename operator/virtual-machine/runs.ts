@@ -44,7 +44,7 @@ export function highestIncarnation(world: World, runs: readonly Run[]): number {
 }
 
 /** The incarnation in a lease's holder, or 0 where the holder is no launcher of this VM. */
-export function incarnationOfHolder(vm: string, holder: string | undefined): number {
+function incarnationOfHolder(vm: string, holder: string | undefined): number {
   const incarnation = Number(holder?.slice(podName(vm, 0).length - 1));
   return Number.isInteger(incarnation) && incarnation > 0 && holder === podName(vm, incarnation)
     ? incarnation
