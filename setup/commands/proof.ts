@@ -36,13 +36,17 @@ function seconds(from: string | undefined, to: string | undefined): string {
   return `${((Date.parse(to) - Date.parse(from)) / 1000).toFixed(1)} s`;
 }
 
-/** The last lines of the guest's console that have words in them, without anything that could move the cursor. */
+/** The first lines of the guest's console that have words in them, without anything that could move the cursor. */
 export function guestWords(log: string, count = 3): string[] {
-  return log
-    .split('\n')
-    .map((line) => line.replaceAll(/[^\x20-\x7e]/g, '').trim())
-    .filter((line) => line !== '')
-    .slice(-count);
+  return (
+    log
+      .split('\n')
+      .map((line) => line.replaceAll(/[^\x20-\x7e]/g, '').trim())
+      .filter((line) => line !== '')
+      // The launcher's own lines in the same log.
+      .filter((line) => !line.startsWith('{"level":'))
+      .slice(0, count)
+  );
 }
 
 /** The lines that show that a VM runs: where, how, since when, and what it says itself. */

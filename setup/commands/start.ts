@@ -117,7 +117,7 @@ export async function run(): Promise<number> {
   const vm = await readVm(kubeconfig);
   const { name, namespace } = vm.metadata;
   const log = await kubectl(kubeconfig, [
-    ...['logs', '--namespace', namespace, vm.status?.launcher?.podName ?? '', '--tail', '200'],
+    ...['logs', '--namespace', namespace, vm.status?.launcher?.podName ?? '', '--limit-bytes', '100000'],
   ]);
   console.log(`\n${proof(vm, log)}\n`);
   const folder = relative(process.cwd(), await linkPrograms());

@@ -19,7 +19,12 @@ import { SetupError, type Step, type StepContext } from './step.ts';
 const run = promisify(execFile);
 
 /** Static binaries; the right Go comes from the module proxy when the machine's own is older. */
-const environment = { CGO_ENABLED: '0', GOTOOLCHAIN: 'auto', GOWORK: 'off', GOFLAGS: '-buildvcs=false -mod=readonly' };
+const environment = {
+  CGO_ENABLED: '0',
+  GOTOOLCHAIN: 'auto',
+  GOWORK: 'off',
+  GOFLAGS: '-buildvcs=false -mod=readonly',
+};
 
 interface GoProgram {
   folder: BinaryFolder;

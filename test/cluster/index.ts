@@ -5,6 +5,9 @@ import { publishedProvider } from './published.ts';
 
 export type { Cluster } from './provider.ts';
 
+/** Names the cluster that a test run has set up, for the processes of that run. */
+const runningTests = 'VMSTEAD_TEST_RUN';
+
 /**
  * Where the cluster comes from: a person's own (`VMSTEAD_KUBECONFIG`), kind's published image
  * (`VMSTEAD_PROVIDER=kind`), or the one built here.
@@ -16,10 +19,15 @@ export function clusterProvider(fallbackName = 'vmstead'): ClusterProvider {
   const own = process.env.VMSTEAD_KUBECONFIG;
   if (own) return externalProvider(own);
   if (process.env.VMSTEAD_PROVIDER === 'kind') return publishedProvider(name);
-  return new LocalProvider(name);
+  return new LocalProvider(name, process.env[runningTests] === name);
 }
 
 /** The provider of the cluster that tests use: never the one a person started with `npm start`. */
 export function testClusterProvider(): ClusterProvider {
   return clusterProvider('vmstead-test');
+}
+
+/** Says that the cluster of this name is what this test run works with, whatever happens to the files it was made from. */
+export function keepTestCluster(name: string): void {
+  process.env[runningTests] = name;
 }

@@ -56,10 +56,16 @@ async function readyNodes(kubeconfig: string): Promise<Set<string>> {
 /** A two-node Kubernetes in containers of the local Docker engine, made of what the set-up built. */
 export class LocalProvider implements ClusterProvider {
   readonly name: string;
+  readonly #asItIs: boolean;
 
-  /** @param name distinguishes clusters on one machine; also the prefix of its containers' names */
-  constructor(name: string) {
+  /**
+   * @param name distinguishes clusters on one machine; also the prefix of its containers' names
+   * @param asItIs a cluster that is there is taken even if it was made from other files: a test run that has begun
+   *   keeps its cluster while somebody edits them
+   */
+  constructor(name: string, asItIs = false) {
     this.name = name;
+    this.#asItIs = asItIs;
   }
 
   get #files(): ReturnType<typeof clusterFiles> {
@@ -95,7 +101,10 @@ export class LocalProvider implements ClusterProvider {
         `cluster "${this.name}" was started from ${foreign.checkout}: stop it there ("npm stop") or choose another name with VMSTEAD_CLUSTER`,
       );
     }
-    const whole = machines.every((machine) => existing.get(machine.name)?.key === key);
+    const whole = machines.every((machine) => {
+      const container = existing.get(machine.name);
+      return container !== undefined && (this.#asItIs || container.key === key);
+    });
     if (whole) {
       const cluster = await this.#handle(client);
       if (await this.#revive(docker, existing, report)) return cluster;
@@ -227,10 +236,12 @@ export class LocalProvider implements ClusterProvider {
       return containerNode(client, machine.name, id, address);
     };
     const nodes = await Promise.all(workers.map(handle));
-    if (this.name === 'vmstead') await copyFile(files.kubeconfig, join(stateDirectory, 'kubeconfig'));
+    // The cluster of `npm start` has its kubeconfig where a person looks for it.
+    const kubeconfigPath = this.name === 'vmstead' ? join(stateDirectory, 'kubeconfig') : files.kubeconfig;
+    if (kubeconfigPath !== files.kubeconfig) await copyFile(files.kubeconfig, kubeconfigPath);
     return {
       name: this.name,
-      kubeconfigPath: files.kubeconfig,
+      kubeconfigPath,
       nodes,
       controlPlane: await handle(controlPlane),
       auditLogPath: join(files.logs(controlPlane.name), 'audit.log'),
