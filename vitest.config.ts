@@ -8,7 +8,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{operator,launcher,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,chaos,bench,scale}/**'],
+          exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,chaos,scale}/**'],
         },
       },
       {
@@ -33,7 +33,7 @@ export default defineConfig({
         test: {
           name: 'cluster',
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: ['test/cluster/global-setup.ts'],
+          globalSetup: ['test/cluster/global-setup.ts', 'test/e2e/support/global-setup.ts'],
           testTimeout: 180_000,
           hookTimeout: 180_000,
           fileParallelism: false,

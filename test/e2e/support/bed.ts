@@ -188,6 +188,17 @@ export class Bed {
     return this.kubectl('exec', (await this.pod(name)).metadata.name, '--', ...command);
   }
 
+  /** Types a line at the guest's serial console, as `kubectl vm console` does. */
+  async typeInto(name: string, line: string): Promise<void> {
+    // It stays connected for a while: a slow guest takes its characters one by one.
+    const script = '{ cat; sleep 3; } | /usr/lib/vmstead/console > /dev/null';
+    await kubectl(
+      this.cluster.kubeconfigPath,
+      ['-n', this.namespace, 'exec', '-i', (await this.pod(name)).metadata.name, '--', 'sh', '-c', script],
+      `${line}\n`,
+    );
+  }
+
   /** What the VM's guests said, in all its lives. */
   log(name: string): string {
     return this.logs.of(name);

@@ -1,6 +1,7 @@
 /** Keeps what every launcher pod of a namespace says, also after the pod is gone. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { LABEL } from '../../../crds/api.ts';
+import { isNotFound } from '../../../operator/kube/errors.ts';
 import { type Pod, pods } from '../../../operator/kube/resources.ts';
 import type { Api } from './api.ts';
 
@@ -45,12 +46,25 @@ export class LogFollower implements AsyncDisposable {
 
   async #follow(pod: Pod): Promise<void> {
     const { uid, name, labels } = pod.metadata;
-    const log = {
-      vm: labels?.[LABEL.vm] ?? '',
-      incarnation: Number(labels?.[LABEL.incarnation]),
-      text: '',
-    };
+    const log = { vm: labels?.[LABEL.vm] ?? '', incarnation: Number(labels?.[LABEL.incarnation]), text: '' };
     this.#logs.set(uid, log);
+    for (;;) {
+      await this.#read(name, log);
+      if (this.#stop.signal.aborted) return;
+      const still = await this.#api.client
+        .get(pods, { namespace: this.#namespace, name })
+        .catch((error) => (isNotFound(error) ? undefined : pod));
+      if (still?.metadata.uid !== uid) return;
+      if (still.status?.containerStatuses?.[0]?.state?.terminated) {
+        await this.#read(name, log);
+        return;
+      }
+      await sleep(250);
+    }
+  }
+
+  /** Until the log ends or the connection does; each time the server sends all of it again. */
+  async #read(name: string, log: { text: string }): Promise<void> {
     try {
       const stream = await this.#api.transport.stream({
         method: 'GET',
@@ -59,7 +73,6 @@ export class LogFollower implements AsyncDisposable {
         resource: 'pods',
         signal: this.#stop.signal,
       });
-      // Began anew after a cut: the server sends all of it again.
       let text = '';
       stream.setEncoding('utf8');
       for await (const chunk of stream) {
@@ -67,15 +80,7 @@ export class LogFollower implements AsyncDisposable {
         if (text.length > log.text.length) log.text = text;
       }
     } catch {
-      // The connection or the pod is gone; what is still there is read again below.
-    }
-    if (this.#stop.signal.aborted) return;
-    const still = await this.#api.client
-      .get(pods, { namespace: this.#namespace, name })
-      .catch(() => undefined);
-    if (still?.metadata.uid === uid && still.status?.containerStatuses?.[0]?.state?.running) {
-      await sleep(250);
-      await this.#follow(pod);
+      // The connection or the pod is gone: the caller looks which.
     }
   }
 

@@ -49,7 +49,7 @@ export const podNetwork = { name: 'default', pod: {}, ports: [{ name: 'http', po
 
 /** Guest parameters that make it write to a disk as the judge of `test/guests/sectors.ts` wants it. */
 export const sectorWriter = (disk: string) =>
-  `vmstead.sectors=serial:${disk} vmstead.sectors.slots=512 vmstead.sectors.report=20`;
+  `vmstead.sectors=serial:${disk} vmstead.sectors.slots=512 vmstead.sectors.report=50`;
 
 export function operation(
   name: string,

@@ -11,7 +11,11 @@ export async function worldOf(bed: Bed, vm: string): Promise<string> {
     `--- ${title}\n${(await text.catch(String)).trimEnd()}`;
   const launcherLines = async (): Promise<string> => {
     const log = await bed.kubectl('logs', '--tail=40', '--prefix', '-l', `${LABEL.vm}=${vm}`);
-    return log.split('\n').map(short).join('\n');
+    return log
+      .split('\n')
+      .filter((line) => !line.includes('VMSTEAD-SECTOR '))
+      .map(short)
+      .join('\n');
   };
   const operatorLines = async (): Promise<string> => {
     const log = await kubectl(kubeconfigPath, [
