@@ -130,10 +130,7 @@ async function describe(
   const digest = sha256(manifest);
   await writeBlob(join(blobs, digest), manifest);
   const entry = await descriptor(digest, 'manifest.v1+json');
-  const annotations = {
-    'io.containerd.image.name': reference,
-    'org.opencontainers.image.ref.name': reference,
-  };
+  const annotations = { 'io.containerd.image.name': fullName(reference) };
   const index = JSON.stringify({ schemaVersion: 2, manifests: [{ ...entry, annotations }] });
   const indexName = `index-${sha256(index)}.json`;
   await writeBlob(join(directory, indexName), index);
