@@ -8,6 +8,7 @@ import type {
 } from '../../crds/virtual-machine-operation.ts';
 import type { Power } from '../virtual-machine/power.ts';
 import { runStrategyOf } from '../virtual-machine/resolve.ts';
+import { failed, inProgress, succeeded } from './status.ts';
 
 const DEFAULT_TTL_SECONDS = 3600;
 
@@ -255,72 +256,6 @@ function expiry(
     else expiresIn = Math.min(expiresIn ?? left, left);
   }
   return { expired, expiresIn };
-}
-
-/** The status of an operation that has begun and waits. */
-function inProgress(
-  situation: Situation,
-  operation: VirtualMachineOperation,
-  message: string,
-): VirtualMachineOperationStatus {
-  return compose(situation, operation, 'InProgress', 'InProgress', message);
-}
-
-export function succeeded(
-  situation: Situation,
-  operation: VirtualMachineOperation,
-  message: string,
-): VirtualMachineOperationStatus {
-  return compose(situation, operation, 'Succeeded', 'Succeeded', message);
-}
-
-export function failed(
-  situation: Pick<Situation, 'now' | 'alive'>,
-  operation: VirtualMachineOperation,
-  reason: string,
-  message: string,
-): VirtualMachineOperationStatus {
-  return compose(situation, operation, 'Failed', reason, message);
-}
-
-function compose(
-  { now, alive }: Pick<Situation, 'now' | 'alive'>,
-  operation: VirtualMachineOperation,
-  phase: 'InProgress' | 'Succeeded' | 'Failed',
-  reason: string,
-  message: string,
-): VirtualMachineOperationStatus {
-  const at = new Date(now).toISOString();
-  const status: VirtualMachineOperationStatus = {
-    observedGeneration: operation.metadata.generation ?? 1,
-    phase,
-    reason,
-    message,
-    startedAt: operation.status?.startedAt ?? at,
-    conditions: [
-      {
-        type: 'Complete',
-        status: phase === 'Succeeded' ? 'True' : 'False',
-        reason,
-        message,
-        lastTransitionTime: phase === 'InProgress' ? (operation.status?.startedAt ?? at) : at,
-      },
-      // For kstatus: an operation that waits is in progress, one that failed stays so.
-      ...(phase === 'InProgress'
-        ? [kstatus('Reconciling', reason, message, operation.status?.startedAt ?? at)]
-        : phase === 'Failed'
-          ? [kstatus('Stalled', reason, message, at)]
-          : []),
-    ],
-  };
-  if (phase !== 'InProgress') status.completedAt = at;
-  const incarnation = operation.status?.incarnation ?? alive?.incarnation;
-  if (incarnation !== undefined) status.incarnation = incarnation;
-  return status;
-}
-
-function kstatus(type: string, reason: string, message: string, lastTransitionTime: string) {
-  return { type, status: 'True' as const, reason, message, lastTransitionTime };
 }
 
 function differs(

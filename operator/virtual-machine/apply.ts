@@ -7,7 +7,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
 import { leases, persistentvolumeclaims, pods } from '../kube/resources.ts';
-import { failed, type Situation, succeeded } from '../operation/progress.ts';
+import { failed, type Moment, succeeded } from '../operation/status.ts';
 import type { Caches } from './observe.ts';
 import type { Action } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
@@ -34,7 +34,7 @@ export class RefusedError extends Error {
 type Doing<T extends Action['type']> = (
   hands: Hands,
   action: Extract<Action, { type: T }>,
-  situation: Pick<Situation, 'now' | 'alive'>,
+  moment: Moment,
 ) => Promise<void>;
 
 const DO: { [T in Action['type']]: Doing<T> } = {
@@ -107,14 +107,14 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     await orNotFound(client.patch(pods, refOf(pod), { metadata: { uid, finalizers: rest } }));
   },
 
-  async Command({ client, caches, launchers }, { podUID, name, operation }, situation) {
+  async Command({ client, caches, launchers }, { podUID, name, operation }, moment) {
     const { uid = '' } = operation.metadata;
     let status: ReturnType<typeof succeeded>;
     try {
       const { error } = await launchers.send(podUID, name, uid);
       status = error
-        ? failed(situation as Situation, operation, error.code, error.message)
-        : succeeded(situation as Situation, operation, `The launcher carried out ${name}.`);
+        ? failed(moment, operation, error.code, error.message)
+        : succeeded(moment, operation, `The launcher carried out ${name}.`);
     } catch (error) {
       // It stays in progress: the launcher does a command at most once, however often it is sent.
       if (error instanceof NotConnectedError) return;
@@ -135,12 +135,8 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   },
 };
 
-export async function carryOut(
-  hands: Hands,
-  action: Action,
-  situation: Pick<Situation, 'now' | 'alive'>,
-): Promise<void> {
-  await (DO[action.type] as Doing<Action['type']>)(hands, action as never, situation);
+export async function carryOut(hands: Hands, action: Action, moment: Moment): Promise<void> {
+  await (DO[action.type] as Doing<Action['type']>)(hands, action as never, moment);
 }
 
 export async function writeStatus(

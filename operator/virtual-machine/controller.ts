@@ -134,12 +134,12 @@ class Reconciler {
     const slash = key.indexOf('/');
     const world = await observe(this.#sources, key.slice(0, slash), key.slice(slash + 1));
     const plan = planVirtualMachine(world);
-    const situation = { now: world.now, alive: undefined };
+    const moment = { now: world.now, alive: undefined };
     let refusal: Wait | undefined;
     let failure: unknown;
     try {
       for (const action of plan.actions) {
-        await carryOut(this.#hands, action, situation);
+        await carryOut(this.#hands, action, moment);
         if (action.type === 'CreatePod') this.#created.set(key, world.now);
         this.#log(world, action);
       }
@@ -156,7 +156,7 @@ class Reconciler {
     await this.#report(world, plan, refusal);
     if (failure) throw failure;
     for (const action of plan.afterStatus) {
-      await carryOut(this.#hands, action, situation);
+      await carryOut(this.#hands, action, moment);
       this.#log(world, action);
     }
     if (!plan.decision) this.#created.delete(key);

@@ -2,7 +2,7 @@
  * What to do about one VM, from what was observed. Pure: the same world gives the same plan, and a plan that
  * was carried out gives an empty one.
  */
-import { LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
 import type { CommandName } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachine, VirtualMachineStatus } from '../../crds/virtual-machine.ts';
@@ -13,11 +13,9 @@ import type {
 import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
-import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { describeMachine } from './machine.ts';
-import { podName } from './names.ts';
-import { launcherPod } from './pod.ts';
 import {
   type CrashLoop,
   crashLoopOf,
@@ -31,6 +29,7 @@ import {
 import { chooseAccelerator, pinnedBy, type Resolved, resolve, runStrategyOf } from './resolve.ts';
 import { descriptionOf, highestIncarnation, type Run, runsOf } from './runs.ts';
 import { type Stage, stageOf } from './stage.ts';
+import { nextIncarnation, start } from './start.ts';
 import type { Wait } from './waiting.ts';
 import type { World } from './world.ts';
 
@@ -207,90 +206,6 @@ function abandoned(world: World, runs: readonly Run[]): Lease[] {
       world.orphanLeases.has(lease.metadata.name) &&
       leaseAge(lease, world.now) > ORPHAN_AFTER,
   );
-}
-
-interface Start {
-  claims: ClaimsPlan;
-  crashLoop: CrashLoop | undefined;
-  wanted: MachineDescription;
-  resolved: Resolved;
-  runs: readonly Run[];
-}
-
-/** Takes the claims and creates the pod, or says what has to come first. */
-function start(world: World, vm: VirtualMachine, input: Start, plan: Plan): Wait | undefined {
-  const { claims, crashLoop, wanted } = input;
-  const problem = claims.problems[0];
-  if (problem) return problem;
-  const left = crashLoop ? Date.parse(crashLoop.retryAt) - world.now : 0;
-  if (crashLoop && left > 0) {
-    plan.after = left;
-    return {
-      reason: 'CrashLoopBackOff',
-      message: `It failed ${crashLoop.failures} times in a row; the next start is at ${crashLoop.retryAt}. Last: ${vm.status?.lastRun?.message ?? ''}`,
-    };
-  }
-  if (claims.create.length > 0) {
-    return {
-      reason: 'CreatingClaims',
-      message: `Making ${claims.create.map((claim) => `PersistentVolumeClaim ${claim.metadata.name}`).join(', ')}.`,
-    };
-  }
-  const holder = podName(world.name, wanted.incarnation);
-  const taking: Action[] = [];
-  for (const { disk, claim } of claims.usable) {
-    const lease = world.leases.get(claim.metadata.uid);
-    const held = lease?.spec?.holderIdentity;
-    if (held === holder) continue;
-    if (lease && held !== undefined && !mayReplace(world, lease, input.runs)) {
-      const owner = lease.metadata.labels?.[LABEL.vm] ?? 'unknown';
-      plan.after = ORPHAN_AFTER;
-      return {
-        reason: 'ClaimInUse',
-        message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is used by VirtualMachine ${owner} (pod ${held}); stop that VM, or give this one another claim.`,
-      };
-    }
-    taking.push({
-      type: 'TakeLease',
-      lease: draftLease(claim, world.name, holder, world.now),
-      replaces: lease,
-    });
-  }
-  plan.actions.push(...taking, {
-    type: 'CreatePod',
-    pod: launcherPod({
-      vm,
-      namespace: world.namespace,
-      description: wanted,
-      resolved: input.resolved,
-      claims: diskClaims(claims.usable),
-      image: world.defaults.launcherImage,
-      imagePullPolicy: world.defaults.launcherImagePullPolicy,
-    }),
-  });
-  return undefined;
-}
-
-/** Whether the lease's holder is proved to be over. */
-function mayReplace(world: World, lease: Lease, runs: readonly Run[]): boolean {
-  const holder = lease.spec?.holderIdentity;
-  const run = runs.find((each) => each.pod.metadata.name === holder);
-  if (run && lease.metadata.labels?.[LABEL.vm] === world.name) return run.end !== undefined;
-  return world.orphanLeases.has(lease.metadata.name) && leaseAge(lease, world.now) > ORPHAN_AFTER;
-}
-
-/**
- * The number of the next life. An operator that died between taking the claims and creating the pod left
- * leases with a number that no pod has: that start is the one to finish.
- */
-function nextIncarnation(world: World, runs: readonly Run[], highest: number): number {
-  const unused =
-    highest > 0 &&
-    !runs.some((run) => run.incarnation === highest) &&
-    world.ownLeases.some((lease) => lease.spec?.holderIdentity === podName(world.name, highest)) &&
-    (world.vm?.status?.launcher?.incarnation ?? 0) < highest &&
-    (world.vm?.status?.lastRun?.incarnation ?? 0) < highest;
-  return unused ? highest : highest + 1;
 }
 
 /** What runs is what stays pinned, also where the status was lost. */

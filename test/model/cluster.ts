@@ -8,7 +8,7 @@ import type { VirtualMachine, VirtualMachineSpec } from '../../crds/virtual-mach
 import { virtualMachineSpec } from '../../crds/virtual-machine.ts';
 import type { OperationType, VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { Lease, Node, PersistentVolumeClaim, Pod } from '../../operator/kube/resources.ts';
-import { failed, succeeded } from '../../operator/operation/progress.ts';
+import { failed, succeeded } from '../../operator/operation/status.ts';
 import { claimUidOf } from '../../operator/ownership/claim-lease.ts';
 import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { planVirtualMachine } from '../../operator/virtual-machine/plan.ts';
@@ -319,12 +319,12 @@ export class ModelCluster {
         const { uid = '' } = action.operation.metadata;
         const done = report !== undefined;
         if (report && action.name !== 'reset') report.state = action.name === 'pause' ? 'Paused' : 'Running';
-        const situation = { now: this.now, alive: undefined } as unknown as Parameters<typeof succeeded>[0];
+        const moment = { now: this.now, alive: undefined };
         this.#updateOperation(
           uid,
           done
-            ? succeeded(situation, action.operation, 'done')
-            : failed(situation, action.operation, 'Failed', 'gone'),
+            ? succeeded(moment, action.operation, 'done')
+            : failed(moment, action.operation, 'Failed', 'gone'),
         );
         return;
       }
