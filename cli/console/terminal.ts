@@ -17,8 +17,10 @@ const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 /**
  * Puts the terminal into raw mode. It is given back on disposal, and also when the process ends otherwise:
  * by a signal (SIGKILL excepted), an error or `process.exit`.
+ *
+ * @param onSignal what a signal does instead of ending the process
  */
-export function takeTerminal(): Disposable {
+export function takeTerminal(onSignal?: () => void): Disposable {
   const { stdin, stdout } = process;
   let taken = stdin.isTTY === true;
   const giveBack = (): void => {
@@ -27,19 +29,23 @@ export function takeTerminal(): Disposable {
     stdin.setRawMode(false);
     if (stdout.isTTY) stdout.write(RESET);
   };
-  const onSignal = (signal: keyof typeof SIGNALS) => {
+  const take = (signal: keyof typeof SIGNALS) => {
+    if (onSignal !== undefined) {
+      onSignal();
+      return;
+    }
     giveBack();
     process.exit(128 + SIGNALS[signal]);
   };
   const names = Object.keys(SIGNALS) as (keyof typeof SIGNALS)[];
   if (taken) stdin.setRawMode(true);
   process.once('exit', giveBack);
-  for (const name of names) process.once(name, onSignal);
+  for (const name of names) process.on(name, take);
   return {
     [Symbol.dispose]() {
       giveBack();
       process.off('exit', giveBack);
-      for (const name of names) process.off(name, onSignal);
+      for (const name of names) process.off(name, take);
     },
   };
 }

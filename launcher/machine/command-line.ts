@@ -26,7 +26,7 @@ export function commandLine(description: MachineDescription, host: Host): string
     ...hotplugPorts(description),
     ...blockdev(host),
     ...diskDevice(description, host),
-    ...netdev(description),
+    ...netdev(description, host),
     ...netDevice(description),
     ...serial(host),
     ...virtioSerial(host),

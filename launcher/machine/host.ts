@@ -33,5 +33,7 @@ export interface Host {
   seed?: string;
   /** UEFI code image; the variables' path is in the description. */
   uefiCode?: string;
+  /** Without a cluster: the address and ports of this machine that stand for the pod's. */
+  forwardFrom?: { address: string; ports: ReadonlyMap<number, number> };
   aio: 'io_uring' | 'native' | 'threads';
 }

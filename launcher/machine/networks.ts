@@ -1,23 +1,26 @@
 /** Network cards on QEMU's user network, with the pod's ports forwarded to the guest's. */
 import type { MachineDescription, MachineNetwork } from '../../crds/machine-description.ts';
+import type { Host } from './host.ts';
 import { networkPlace } from './pci.ts';
 import { json } from './quoting.ts';
 
 const DRIVER: Record<MachineNetwork['model'], string> = { virtio: 'virtio-net-pci', e1000e: 'e1000e' };
 
-/** A forward of the same port: all of the pod's IPv4 addresses to the address that DHCP gave the guest. */
-function forward({ protocol, port }: MachineNetwork['ports'][number]): string {
-  return `${protocol.toLowerCase()}:0.0.0.0:${port}-:${port}`;
+/** A forward to the address that DHCP gave the guest: in a pod from the same port of all its IPv4 addresses. */
+function forward({ protocol, port }: MachineNetwork['ports'][number], { forwardFrom }: Host): string {
+  const address = forwardFrom?.address ?? '0.0.0.0';
+  const from = forwardFrom?.ports.get(port) ?? port;
+  return `${protocol.toLowerCase()}:${address}:${from}-:${port}`;
 }
 
-export function netdev({ networks, hostname }: MachineDescription): string[] {
+export function netdev({ networks, hostname }: MachineDescription, host: Host): string[] {
   return networks.flatMap(({ ports }, index) => [
     '-netdev',
     json({
       type: 'user',
       id: `net${index}`,
       hostname,
-      ...(ports.length === 0 ? {} : { hostfwd: ports.map((port) => ({ str: forward(port) })) }),
+      ...(ports.length === 0 ? {} : { hostfwd: ports.map((port) => ({ str: forward(port, host) })) }),
     }),
   ]);
 }

@@ -10,13 +10,14 @@ import { writeSeed } from '../seed/nocloud.ts';
 import { type SpawnedQemu, spawnQemu } from './qemu.ts';
 import type { VmOptions } from './vm.ts';
 
-type Options = Pick<VmOptions, 'description' | 'paths' | 'life' | 'program'>;
+type Options = Pick<VmOptions, 'description' | 'paths' | 'life' | 'program' | 'forwardFrom'>;
 
 /** Throws VmsteadError for what cannot be started. Called once in a pod's life. */
-export function startQemu({ description, paths, life, program }: Options): SpawnedQemu {
+export function startQemu({ description, paths, life, program, forwardFrom }: Options): SpawnedQemu {
   const machine = withKernelInside(description);
   const { disks, claims } = prepareDisks(machine);
   const host: Host = { run: paths, disks, aio: asyncIo() };
+  if (forwardFrom !== undefined) host.forwardFrom = forwardFrom;
   if (machine.cloudInit !== undefined) {
     writeSeed(paths.seed, machine.cloudInit);
     host.seed = paths.seed;
@@ -45,7 +46,7 @@ function withKernelInside(description: MachineDescription): MachineDescription {
  * io_uring where it may be used: container runtimes' default seccomp profiles refuse it, and kernels can have
  * it switched off. QEMU would not start with it then.
  */
-function asyncIo(): Host['aio'] {
+export function asyncIo(): Host['aio'] {
   try {
     const filtered = !/^Seccomp:\s*0$/m.test(readFileSync('/proc/self/status', 'utf8'));
     const disabled = readFileSync('/proc/sys/kernel/io_uring_disabled', 'utf8').trim() !== '0';

@@ -3,7 +3,7 @@ import type { LauncherReport, MachineState } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { Log } from '../log.ts';
 import { diskIndexOfNode } from '../machine/disks.ts';
-import type { PreparedDisk } from '../machine/host.ts';
+import type { Host, PreparedDisk } from '../machine/host.ts';
 import type { LauncherPaths } from '../paths.ts';
 import type { QmpClient } from '../qmp/client.ts';
 import type { QmpEvent } from '../qmp/commands.ts';
@@ -25,6 +25,8 @@ export interface VmOptions {
   log: Log;
   /** QEMU's program. */
   program: string;
+  /** Without a cluster: where the guest's ports are on this machine. */
+  forwardFrom?: NonNullable<Host['forwardFrom']>;
   /** Something that a report tells has changed. */
   onChange: () => void;
 }
