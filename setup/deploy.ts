@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Images } from '../images/build.ts';
+import { kubectl } from '../test/cluster/kubectl.ts';
 import { binaries, root, stateDirectory } from './paths.ts';
 
 /** Where `npm run images -- --push` notes what it pushed. */
@@ -11,10 +13,30 @@ export const pushedImagesPath = join(stateDirectory, 'pushed-images.json');
 /** Where the chart goes unless told otherwise. */
 export const releaseNamespace = 'vmstead-system';
 
+/** How long helm may wait for the pods. */
+const timeoutSeconds = 120;
+
 /** The set-up's helm, or a person's own where the set-up did not have to build one. */
 export function helmPath(): string {
   const built = join(binaries.helm, 'helm');
   return existsSync(built) ? built : 'helm';
+}
+
+/** Helm's words when an earlier run of it was cut off: its record says for ever that it is at work. */
+const cutOff = /another operation .* is in progress/;
+
+/** Forgets upgrades that were cut off: those that are older than any of ours may take. */
+async function forgetCutOff(kubeconfig: string): Promise<void> {
+  const selector = ['--namespace', releaseNamespace, '--selector', 'owner=helm,name=vmstead'];
+  const list = JSON.parse(await kubectl(kubeconfig, ['get', 'secrets', ...selector, '--output', 'json'])) as {
+    items: { metadata: { name: string; creationTimestamp: string; labels: { status: string } } }[];
+  };
+  for (const { metadata } of list.items) {
+    const age = Date.now() - Date.parse(metadata.creationTimestamp);
+    if (metadata.labels.status.startsWith('pending-') && age > (timeoutSeconds + 15) * 1000) {
+      await kubectl(kubeconfig, ['delete', 'secret', metadata.name, '--namespace', releaseNamespace]);
+    }
+  }
 }
 
 /**
@@ -32,15 +54,24 @@ export async function deploy(
     ...Object.entries(images).map(([name, reference]) => `images.${name}=${reference}`),
     ...values,
   ];
-  try {
-    await promisify(execFile)(helmPath(), [
+  const helm = (): Promise<unknown> =>
+    promisify(execFile)(helmPath(), [
       ...['upgrade', '--install', 'vmstead', join(root, 'helm'), '--kubeconfig', kubeconfig],
-      ...['--namespace', releaseNamespace, '--create-namespace', '--wait', '--timeout', '120s'],
+      ...['--namespace', releaseNamespace, '--create-namespace', '--wait', '--timeout', `${timeoutSeconds}s`],
       ...set.flatMap((value) => ['--set', value]),
     ]);
-  } catch (error) {
-    throw new Error(
-      `helm could not install the chart: ${(error as { stderr?: string }).stderr?.trim() ?? error}`,
-    );
+  const words = (error: unknown): string => (error as { stderr?: string }).stderr?.trim() ?? String(error);
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await helm();
+      return;
+    } catch (error) {
+      // It may also be another command of this checkout that is at work: it ends by itself.
+      if (!cutOff.test(words(error)) || attempt > timeoutSeconds / 5) {
+        throw new Error(`helm could not install the chart: ${words(error)}`);
+      }
+      await forgetCutOff(kubeconfig);
+      await sleep(5000);
+    }
   }
 }
