@@ -7,7 +7,7 @@ import type { Images } from '../images/build.ts';
 import { kubectl } from '../test/cluster/kubectl.ts';
 import { binaries, root, stateDirectory } from './paths.ts';
 
-/** Where `npm run images -- --push` notes what it pushed. */
+/** Where `npm run images -- --push` notes what it pushed, as chart values. */
 export const pushedImagesPath = join(stateDirectory, 'pushed-images.json');
 
 /** Where the chart goes unless told otherwise. */

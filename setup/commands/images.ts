@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, relative } from 'node:path';
 import { parseArgs } from 'node:util';
 import { buildImages, pushImages } from '../../images/build.ts';
 import { pushedImagesPath } from '../deploy.ts';
@@ -14,9 +14,9 @@ export async function run(args: readonly string[]): Promise<number> {
   if (values.push) {
     images = await pushImages(images, values.push, { report });
     await mkdir(dirname(pushedImagesPath), { recursive: true });
-    await writeFile(pushedImagesPath, `${JSON.stringify(images, null, 2)}\n`);
+    await writeFile(pushedImagesPath, `${JSON.stringify({ images }, null, 2)}\n`);
   }
-  console.log('Chart values:');
-  for (const [name, reference] of Object.entries(images)) console.log(`  --set images.${name}=${reference}`);
+  for (const [name, reference] of Object.entries(images)) console.log(`${name}: ${reference}`);
+  if (values.push) console.log(`For helm: --values ${relative(process.cwd(), pushedImagesPath)}`);
   return 0;
 }

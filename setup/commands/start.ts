@@ -40,7 +40,7 @@ function always(
 
 async function pushedImages(): Promise<Images> {
   const text = await readFile(pushedImagesPath, 'utf8').catch(() => undefined);
-  if (text !== undefined) return JSON.parse(text) as Images;
+  if (text !== undefined) return (JSON.parse(text) as { images: Images }).images;
   throw new SetupError(
     'your cluster needs the images in a registry: run "npm run images -- --push REGISTRY" first',
   );
