@@ -7,7 +7,7 @@ const read = (reader: LineReader, pieces: readonly Buffer[]) =>
 
 test('lines come out whole, however the bytes are cut', () => {
   const line = fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll('\n', ' '));
-  fc.assert(
+  void fc.assert(
     fc.property(fc.array(line), fc.array(fc.nat(200)), (lines, cuts) => {
       const bytes = Buffer.from(lines.map((text) => `${text}\n`).join(''));
       const places = [0, ...cuts.map((cut) => cut % (bytes.length + 1)).sort((a, b) => a - b), bytes.length];

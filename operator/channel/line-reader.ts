@@ -1,5 +1,5 @@
 /** A line longer than the limit. */
-export class LineTooLongError extends Error {
+class LineTooLongError extends Error {
   override readonly name = 'LineTooLongError';
   constructor(limit: number) {
     super(`a line is longer than ${limit} bytes`);

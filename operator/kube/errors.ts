@@ -64,14 +64,6 @@ export function isExpired(error: unknown): error is ApiError {
   return error instanceof ApiError && error.code === 410;
 }
 
-/** Creating in a namespace that is being deleted. */
-export function isNamespaceTerminating(error: unknown): error is ApiError {
-  return (
-    isForbidden(error) &&
-    (error.details?.causes ?? []).some((cause) => cause.reason === 'NamespaceTerminating')
-  );
-}
-
 /** The API server could not be asked, or could not answer now: worth asking again, says nothing about the object. */
 export function isUnavailable(error: unknown): boolean {
   return (

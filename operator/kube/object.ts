@@ -49,12 +49,6 @@ export function keyOf(
   return namespace ? `${namespace}/${name}` : `${name}`;
 }
 
-/** The reverse of {@link keyOf}. */
-export function refOf(key: string): ObjectRef {
-  const slash = key.indexOf('/');
-  return slash < 0 ? { name: key } : { namespace: key.slice(0, slash), name: key.slice(slash + 1) };
-}
-
 /** UID of the controlling owner, if the object has one. */
 export function controllerUid(object: KubeObject): string | undefined {
   return object.metadata.ownerReferences?.find((owner) => owner.controller === true)?.uid;

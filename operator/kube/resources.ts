@@ -7,10 +7,7 @@ import type {
   V1PersistentVolume,
   V1PersistentVolumeClaim,
   V1Pod,
-  V1ResourceQuota,
   V1Secret,
-  V1Service,
-  V1StorageClass,
   V1TokenReview,
 } from '@kubernetes/client-node';
 import type { KubeObject, Stored } from './object.ts';
@@ -59,10 +56,7 @@ export type Node = Stored<V1Node>;
 export type CoreEvent = Stored<CoreV1Event>;
 export type Lease = Stored<V1Lease>;
 export type EndpointSlice = Stored<V1EndpointSlice>;
-export type Service = Stored<V1Service>;
 export type Secret = Stored<V1Secret>;
-export type StorageClass = Stored<V1StorageClass>;
-export type ResourceQuota = Stored<V1ResourceQuota>;
 export type ConfigMap = Stored<V1ConfigMap>;
 export type TokenReview = Stored<V1TokenReview>;
 
@@ -82,15 +76,7 @@ export const nodes = define<Node>('v1', 'Node', 'nodes', 'Cluster');
 export const events = define<CoreEvent>('v1', 'Event', 'events');
 export const leases = define<Lease>('coordination.k8s.io/v1', 'Lease', 'leases');
 export const endpointslices = define<EndpointSlice>('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
-export const services = define<Service>('v1', 'Service', 'services');
 export const secrets = define<Secret>('v1', 'Secret', 'secrets');
-export const storageclasses = define<StorageClass>(
-  'storage.k8s.io/v1',
-  'StorageClass',
-  'storageclasses',
-  'Cluster',
-);
-export const resourcequotas = define<ResourceQuota>('v1', 'ResourceQuota', 'resourcequotas');
 export const configmaps = define<ConfigMap>('v1', 'ConfigMap', 'configmaps');
 export const tokenreviews = define<TokenReview>(
   'authentication.k8s.io/v1',

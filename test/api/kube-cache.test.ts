@@ -39,6 +39,8 @@ const make = (set: string, name: string, data: Record<string, string> = {}) =>
 /** Once the LIST is done, the watch may still be on its way. */
 const watching = () => waitFor('an open watch', () => proxy.openWatches === 1);
 
+const lists = () => proxy.requests.filter((line) => line.includes('limit=500')).length;
+
 beforeAll(async () => {
   server = await startApiServer();
   direct = createTransport(await fromKubeconfig(server.kubeconfigPath), { userAgent: 'vmstead-test' });
@@ -139,14 +141,14 @@ describe('a watch that', () => {
   test('is cut begins again where it was', async () => {
     const cache = start('cut');
     await cache.synced;
-    const lists = proxy.requests.filter((line) => line.includes('limit=500')).length;
+    const before = lists();
     for (let i = 0; i < 3; i++) {
       proxy.outage();
       await make('cut', `cut-${i}`);
       proxy.resume();
       await waitFor('the object made during the outage', () => cache.get(`default/cut-${i}`));
     }
-    expect(proxy.requests.filter((line) => line.includes('limit=500')).length).toBe(lists);
+    expect(lists()).toBe(before);
     expect(restarts).toContain('error');
   });
 
@@ -165,9 +167,9 @@ describe('a watch that', () => {
     await make('gone', 'gone-1');
     const cache = start('gone');
     await cache.synced;
-    let refused = 0;
+    const before = lists();
     proxy.fault = (request, response) => {
-      if (!request.url!.includes('watch=1') || refused++ > 0) return undefined;
+      if (!request.url!.includes('watch=1') || lists() > before) return undefined;
       response.writeHead(200, { 'content-type': 'application/json' });
       const status = { kind: 'Status', code: 410, reason: 'Expired', message: 'too old resource version' };
       response.end(`${JSON.stringify({ type: 'ERROR', object: status })}\n`);
@@ -193,11 +195,13 @@ describe('a watch that', () => {
     });
     await cache.synced;
     await watching();
+    const before = lists();
     proxy.intoWatches('{"type":"ADDED","object"\n');
     await waitFor('the line', () => bad === 1);
     await make('bad', 'bad-1');
     await waitFor('the next object', () => cache.get('default/bad-1'));
     expect(restarts).toContain('bad-line');
+    expect(lists()).toBe(before + 1);
   });
 
   test('falls silent is cut and begun again', async () => {

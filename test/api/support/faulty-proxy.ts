@@ -30,7 +30,7 @@ export interface FaultyProxy extends AsyncDisposable {
 }
 
 /** Reads what is needed to reach the API server as the kubeconfig's user. */
-export function credentialsOf(kubeconfigPath: string) {
+function credentialsOf(kubeconfigPath: string) {
   const config = parse(readFileSync(kubeconfigPath, 'utf8'));
   const decode = (text: string) => Buffer.from(text, 'base64');
   const user = config.users[0].user;
