@@ -39,8 +39,6 @@ export async function bundle(entry: string): Promise<Bundle> {
     legalComments: 'external',
     // Loaded for a kubeconfig only, which no pod has; its 2 MB of source would stay in memory.
     external: ['@kubernetes/client-node'],
-    // In a pod the operator never reads a kubeconfig, the one thing that it has client-node for.
-    external: entry.startsWith('operator/') ? ['@kubernetes/client-node'] : [],
     // A bundle is always the program itself.
     define: {
       'import.meta.main': 'true',

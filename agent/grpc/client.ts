@@ -1,6 +1,6 @@
 import { connect } from 'node:http2';
 import { connect as connectSocket } from 'node:net';
-import { FrameReader, frame, GrpcError, STATUS } from './frames.ts';
+import { decodeMessage, FrameReader, frame, GrpcError, STATUS } from './frames.ts';
 
 /**
  * One unary call over a unix socket, on a connection of its own.
@@ -33,7 +33,7 @@ export async function callGrpc(
       const take = (headers: Record<string, unknown>) => {
         if (headers['grpc-status'] === undefined) return;
         status = String(headers['grpc-status']);
-        text = decodeURIComponent(String(headers['grpc-message'] ?? ''));
+        text = decodeMessage(String(headers['grpc-message'] ?? ''));
       };
       stream.setTimeout(timeout, () => fail(STATUS.unavailable, `no answer in ${timeout} ms`));
       stream.on('response', take);

@@ -30,6 +30,20 @@ export class FrameReader {
   }
 }
 
+/** The value of `grpc-message`: printable ASCII as it is, everything else percent-encoded. */
+export function encodeMessage(text: string): string {
+  return text.replaceAll(/[^\x20-\x24\x26-\x7e]+/gu, encodeURIComponent);
+}
+
+/** The reverse; what is not encoded rightly is taken as it is. */
+export function decodeMessage(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 /** Status codes in use here. Source: https://grpc.io/docs/guides/status-codes/ */
 export const STATUS = {
   ok: 0,
