@@ -6,7 +6,7 @@ const MOST_ADDRESSES = 8;
 const LONGEST_TEXT = 128;
 
 /** Printable text, or undefined for anything else. */
-export function safeText(value: unknown): string | undefined {
+function safeText(value: unknown): string | undefined {
   if (typeof value !== 'string' || value === '') return undefined;
   const printable = value.slice(0, LONGEST_TEXT).replaceAll(/[^\x20-\x7e\u00a1-\u024f]/gu, '?');
   return printable;

@@ -9,7 +9,7 @@ import { type JsonOptions, json } from './quoting.ts';
 const SATA_PORTS = 6;
 
 /** The node that a disk's device hangs on. QEMU bounds node names to 31 characters, so names are no part of them. */
-export function diskNode(index: number): string {
+function diskNode(index: number): string {
   return `disk${index}`;
 }
 

@@ -4,7 +4,7 @@
  */
 import { InvalidMachine } from './invalid-machine.ts';
 
-export const ROOT_BUS = 'pcie.0';
+const ROOT_BUS = 'pcie.0';
 const HOTPLUG_SLOT = 0x02;
 const HOTPLUG_SLOTS = 2;
 export const SCSI_SLOT = 0x04;

@@ -9,7 +9,7 @@ import type { Vm } from '../vm/vm.ts';
 import type { VmMetrics } from './registry.ts';
 
 /** IPv4 in IPv6's clothes is IPv4. */
-export function canonical(address: string): string {
+function canonical(address: string): string {
   return address.replace(/^::ffff:(?=[0-9.]+$)/i, '').replace(/%.*$/, '');
 }
 
