@@ -80,6 +80,16 @@ describe('runSteps', () => {
     expect(events).toEqual([]);
   });
 
+  it('ends what runs beside a step that fails', async () => {
+    const slow = step('slow-step', [], [], { run: (context) => context.run('sleep', ['60']) });
+    const broken = step('broken-step', [], [], { run: (context) => context.run('false', []) });
+    const start = Date.now();
+    await expect(runSteps([slow, broken], ['slow-step', 'broken-step'], quiet)).rejects.toThrow(
+      'broken-step failed',
+    );
+    expect(Date.now() - start).toBeLessThan(10_000);
+  });
+
   it('fails a step that does not make what it says', async () => {
     const broken = step('empty-step', [], [], { run: async () => {}, isDone: async () => false });
     await expect(runSteps([broken], ['empty-step'], quiet)).rejects.toThrow('what it makes is not there');

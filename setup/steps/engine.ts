@@ -1,6 +1,7 @@
-import { createWriteStream } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { mkdir, open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { stateDirectory } from '../paths.ts';
 import { stepsFor } from './order.ts';
 import type { Reporter } from './reporter.ts';
@@ -8,16 +9,18 @@ import { runLogged } from './run.ts';
 import { SetupError, type Step, type StepContext } from './step.ts';
 
 const tailLines = 25;
+/** Milliseconds that running steps get to end after one has failed. */
+const patience = 2000;
 
-async function runStep(step: Step, logPath: string, reporter: Reporter): Promise<void> {
-  const log = createWriteStream(logPath);
+async function runStep(step: Step, logPath: string, reporter: Reporter, signal: AbortSignal): Promise<void> {
+  const log = (await open(logPath, 'w')).createWriteStream();
   const write = (line: string): void => {
     log.write(`${line}\n`);
   };
   const context: StepContext = {
     log: write,
     progress: (fraction, note) => reporter.progress(step, fraction, note),
-    run: (command, args, options) => runLogged(write, command, args, options),
+    run: (command, args, options) => runLogged(write, command, args, options, signal),
   };
   reporter.started(step);
   try {
@@ -27,6 +30,8 @@ async function runStep(step: Step, logPath: string, reporter: Reporter): Promise
   } catch (error) {
     write(String(error));
     await new Promise((resolve) => log.end(resolve));
+    // One that was ended because another one failed has nothing to say.
+    if (signal.aborted) throw error;
     reporter.failed(step);
     if (error instanceof SetupError) throw error;
     const tail = (await readFile(logPath, 'utf8')).trimEnd().split('\n').slice(-tailLines);
@@ -41,7 +46,7 @@ async function runStep(step: Step, logPath: string, reporter: Reporter): Promise
 /**
  * Does what is not done of the wanted steps and those they need; independent ones side by side.
  *
- * @throws Error of the first step that failed, after the running ones have ended
+ * @throws Error of the first step that failed; programs of the others are ended
  */
 export async function runSteps(
   all: readonly Step[],
@@ -52,6 +57,7 @@ export async function runSteps(
   await mkdir(logs, { recursive: true });
   const finished = new Map<string, Promise<void>>();
   const lanes = new Map<string, Promise<unknown>>();
+  const stop = new AbortController();
   let failure: unknown;
 
   const execute = async (step: Step): Promise<void> => {
@@ -62,7 +68,7 @@ export async function runSteps(
       .catch(() => {})
       .then(async () => {
         if (failure) throw failure;
-        await runStep(step, join(logs, `${step.name}.log`), reporter);
+        await runStep(step, join(logs, `${step.name}.log`), reporter, stop.signal);
       });
     if (step.lane) lanes.set(step.lane, work);
     await work;
@@ -72,11 +78,13 @@ export async function runSteps(
     for (const step of stepsFor(all, wanted)) {
       const promise = execute(step).catch((error) => {
         failure ??= error;
+        stop.abort();
         throw error;
       });
       finished.set(step.name, promise);
     }
-    await Promise.allSettled(finished.values());
+    const failed = once(stop.signal, 'abort').then(() => sleep(patience));
+    await Promise.race([Promise.allSettled(finished.values()), failed]);
   } finally {
     reporter.end();
   }

@@ -5,6 +5,7 @@ import type { RunOptions } from './step.ts';
 /**
  * Runs a program, every line of its output to `log`.
  *
+ * @param signal ends it
  * @throws Error when it cannot be started or ends with anything but 0
  */
 export async function runLogged(
@@ -12,12 +13,14 @@ export async function runLogged(
   command: string,
   args: readonly string[],
   options: RunOptions = {},
+  signal?: AbortSignal,
 ): Promise<void> {
   log(`$ ${[command, ...args].join(' ')}`);
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    signal,
   });
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (line) => {
