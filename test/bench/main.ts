@@ -1,0 +1,69 @@
+/** `npm run bench [-- start api delete burst memory idle image] [--n N]`: measures, prints, and writes docs/benchmarks.md. */
+import { parseArgs } from 'node:util';
+import { openBed } from './bed.ts';
+import { api } from './benches/api.ts';
+import { burst } from './benches/burst.ts';
+import { deletion } from './benches/delete.ts';
+import { idle } from './benches/idle.ts';
+import { image } from './benches/image.ts';
+import { memory } from './benches/memory.ts';
+import { type Pair, runPairs } from './benches/pairs.ts';
+import { start } from './benches/start.ts';
+import { BENCHES, type BenchName, type Measurement } from './measurement.ts';
+import { readRecord, remember, surroundings } from './record.ts';
+import { brief, table, writePage } from './report.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    n: { type: 'string', default: '15' },
+    rounds: { type: 'string', default: '3' },
+    'dry-run': { type: 'boolean', default: false },
+  },
+});
+const unknown = positionals.filter((name) => !BENCHES.some((bench) => bench === name));
+const n = Number(values.n);
+const rounds = Number(values.rounds);
+if (unknown.length > 0 || !(n >= 1) || !(rounds >= 1)) {
+  console.error(`usage: npm run bench -- [${BENCHES.join('] [')}] [--n PAIRS] [--rounds BURSTS] [--dry-run]`);
+  if (unknown.length > 0) console.error(`there is no bench "${unknown.join('", "')}"`);
+  process.exit(2);
+}
+const wanted = (positionals.length > 0 ? positionals : BENCHES) as readonly BenchName[];
+
+const began = Date.now();
+const say = (message: string) =>
+  console.log(`${((Date.now() - began) / 1000).toFixed(0).padStart(5)} s  ${message}`);
+using bed = await openBed(say);
+const around = await surroundings(bed);
+
+let pairs: Promise<Pair[]> | undefined;
+const ofPairs = async (of: (pairs: readonly Pair[]) => Measurement): Promise<Measurement> => {
+  pairs ??= runPairs(bed, n);
+  return of(await pairs);
+};
+const run: Record<BenchName, () => Promise<Measurement>> = {
+  start: () => ofPairs(start),
+  api: () => ofPairs(api),
+  delete: () => ofPairs(deletion),
+  burst: () => burst(bed, rounds),
+  memory: () => memory(bed, rounds),
+  idle: () => idle(bed),
+  image: () => image(bed),
+};
+
+// Idle first: a control plane that has just started twenty VMs is not idle.
+const order: readonly BenchName[] = ['image', 'idle', 'start', 'api', 'delete', 'memory', 'burst'];
+for (const name of order) {
+  if (!wanted.includes(name)) continue;
+  const measured = await run[name]();
+  console.log(`\n${name}`);
+  for (const { id, unit, summary } of measured.figures)
+    console.log(`  ${id.padEnd(28)} ${brief(summary, unit)} ${unit}`);
+  for (const note of measured.notes) console.log(`  ${note}`);
+  console.log();
+  if (values['dry-run']) continue;
+  const date = new Date().toISOString().slice(0, 16).replace('T', ' ');
+  await writePage(await remember({ ...measured, date, ...around }));
+}
+console.log(table(await readRecord()));
