@@ -1,19 +1,21 @@
 /** The tiny guest does what the other tests rely on, and its sector judge tells good from bad on real machines. */
+import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { buildTinyGuest, type TinyGuest } from '../../images/guests/build.ts';
+import { iso9660 } from '../../launcher/seed/iso9660.ts';
 import { cacheDirectory } from '../../setup/paths.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
-import { BareQemu } from './support/bare-qemu.ts';
+import { BareQemu, uefiFirmware } from './support/bare-qemu.ts';
 
 let guest: TinyGuest;
 let folder: string;
 
 beforeAll(async () => {
   guest = await buildTinyGuest(cacheDirectory);
-});
+}, 300_000);
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'vmstead-tiny-'));
 });
@@ -137,17 +139,9 @@ test('fills and verifies a disk from the console, and reboots as another boot', 
   expect(second).not.toBe(first);
 });
 
-const uefi = {
-  prepare: 'cp /usr/share/OVMF/OVMF_VARS_4M.fd /tmp/vars.fd',
-  args: [
-    ...['-drive', 'if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd'],
-    ...['-drive', 'if=pflash,format=raw,file=/tmp/vars.fd'],
-  ],
-};
-
 test.each([
   ['BIOS', { prepare: ':', args: [] }],
-  ['UEFI', uefi],
+  ['UEFI', uefiFirmware],
 ])('its disk boots from %s', async (_firmware, { prepare, args }) => {
   await using machine = new BareQemu({
     mounts: { [guest.disk]: '/disk.qcow2:ro' },
@@ -162,4 +156,28 @@ test.each([
     ],
   });
   await machine.says(/VMSTEAD-GUEST-UP/);
+});
+
+test('finds a NoCloud seed, says what is in it and takes its hostname', async () => {
+  const userData = '#cloud-config\n{}\n';
+  const files = {
+    'user-data': userData,
+    'meta-data': '{"instance-id":"i-7","local-hostname":"wonderland"}\n',
+  };
+  await writeFile(
+    join(folder, 'seed'),
+    iso9660(
+      'cidata',
+      Object.entries(files).map(([name, content]) => ({ name, content: Buffer.from(content) })),
+    ),
+  );
+  await using machine = boot('', ...disk('seed'));
+  const sum = createHash('sha256').update(userData).digest('hex');
+  await machine.says(
+    new RegExp(
+      `VMSTEAD-CLOUD-INIT user-data-sha256=${sum} instance-id=i-7 hostname=wonderland device=/dev/vda`,
+    ),
+  );
+  machine.type('wget -q -O - http://127.0.0.1/');
+  await machine.says(/Hello from wonderland/);
 });

@@ -53,7 +53,7 @@ export class BareQemu implements AsyncDisposable {
   }
 
   /** Waits for a line that the guest writes after the last one waited for. @throws Error with the log's end */
-  async says(pattern: RegExp, timeout = 60_000): Promise<RegExpExecArray> {
+  async says(pattern: RegExp, timeout = 50_000): Promise<RegExpExecArray> {
     const deadline = Date.now() + timeout;
     for (;;) {
       const found = pattern.exec(this.log.slice(this.read));
@@ -77,13 +77,13 @@ export class BareQemu implements AsyncDisposable {
     return await this.ask('/tmp/qmp', ['{"execute":"qmp_capabilities"}', `{"execute":"${command}"}`], 3);
   }
 
-  /** Writes lines to a socket in QEMU's container and returns so many lines of answer. */
+  /** Writes lines to a socket in QEMU's container (a path, or a TCP port) and returns so many lines of answer. */
   async ask(socket: string, lines: readonly string[], answers: number): Promise<string> {
     const program = `
-      const s = require('net').connect(process.argv[1]); let text = '';
+      const at = process.argv[1]; const s = require('net').connect(/^[0-9]+$/.test(at) ? Number(at) : at); let text = '';
       s.on('data', (d) => { text += d; if (text.split('\\n').length > ${answers}) { console.log(text); process.exit(); } });
       s.write(process.argv[2]);`;
-    return await docker([
+    const answer = await docker([
       'exec',
       this.name,
       'node',
@@ -92,6 +92,7 @@ export class BareQemu implements AsyncDisposable {
       socket,
       lines.map((line) => `${line}\n`).join(''),
     ]);
+    return answer.trim();
   }
 
   /** Power cut. */
@@ -104,3 +105,12 @@ export class BareQemu implements AsyncDisposable {
     await this.kill();
   }
 }
+
+/** UEFI with a variable store of its own. */
+export const uefiFirmware = {
+  prepare: 'cp /usr/share/OVMF/OVMF_VARS_4M.fd /tmp/vars.fd',
+  args: [
+    ...['-drive', 'if=pflash,format=raw,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd'],
+    ...['-drive', 'if=pflash,format=raw,file=/tmp/vars.fd'],
+  ],
+};
