@@ -63,6 +63,13 @@ export const ERRORS = {
     action: 'Report it with the versions that kubectl vm version and status.launcher show.',
   },
 
+  // Objects.
+  InvalidVirtualMachine: {
+    meaning: 'A file holds no VirtualMachine that the API server would take.',
+    action:
+      'Correct the fields that the message names; kubectl explain vm.spec or docs/reference has all of them.',
+  },
+
   // The command line.
   Usage: {
     meaning: 'The command line cannot be understood.',

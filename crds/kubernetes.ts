@@ -86,7 +86,7 @@ const labelSelectorRequirement = z.strictObject({
 });
 
 const labelSelector = z.strictObject({
-  matchLabels: described('Labels that must all be there.', stringMap(64, 63)).optional(),
+  matchLabels: described('Labels that must all be there.', labelMap(32)).optional(),
   matchExpressions: described(
     'Requirements that must all hold.',
     atomicList(labelSelectorRequirement, 32),
