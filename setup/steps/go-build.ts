@@ -1,9 +1,7 @@
-import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { type BinaryFolder, binaries, root } from '../paths.ts';
 import {
   CONTAINERD_VERSION,
@@ -15,8 +13,6 @@ import {
 } from '../versions.ts';
 import { hasProgram } from './packages.ts';
 import { SetupError, type Step, type StepContext } from './step.ts';
-
-const run = promisify(execFile);
 
 /** Static binaries; the right Go comes from the module proxy when the machine's own is older. */
 const environment = {
@@ -45,13 +41,14 @@ async function compile(
   packages: readonly string[],
 ): Promise<void> {
   const flags = ['-trimpath', ...(program.tags ? ['-tags', program.tags] : [])];
-  const env = { ...process.env, ...environment };
-  const list = await run('go', ['list', '-deps', ...flags.slice(1), ...packages], {
+  let total = 0;
+  await context.run('go', ['list', '-deps', ...flags.slice(1), ...packages], {
     cwd: directory,
-    env,
-    maxBuffer: 1 << 26,
+    env: environment,
+    onLine: (line) => {
+      if (!line.startsWith('go: ')) total++;
+    },
   });
-  const total = list.stdout.trim().split('\n').length;
   const target = binaries[program.folder];
   const partial = `${target}.${process.pid}.part`;
   await mkdir(partial, { recursive: true });
@@ -76,11 +73,15 @@ async function compile(
 }
 
 /** Fetches a module at a version and returns its folder (read-only, checked against the checksum database). */
-async function download(module: string, version: string): Promise<string> {
-  const { stdout } = await run('go', ['mod', 'download', '-json', `${module}@${version}`], {
-    env: { ...process.env, ...environment },
+async function download(context: StepContext, module: string, version: string): Promise<string> {
+  const lines: string[] = [];
+  await context.run('go', ['mod', 'download', '-json', `${module}@${version}`], {
+    env: environment,
+    onLine: (line) => {
+      if (!line.startsWith('go: ')) lines.push(line);
+    },
   });
-  return (JSON.parse(stdout) as { Dir: string }).Dir;
+  return (JSON.parse(lines.join('\n')) as { Dir: string }).Dir;
 }
 
 async function requireGo(): Promise<void> {
@@ -109,7 +110,7 @@ function goStep(program: GoProgram, run: (context: StepContext) => Promise<void>
 /** A program built in its own module, with the versions of its dependencies that it was released with. */
 function released(program: GoProgram): Step {
   return goStep(program, async (context) => {
-    const directory = await download(program.module, program.version);
+    const directory = await download(context, program.module, program.version);
     const packages = program.commands.map((command) => (command === '' ? '.' : `./${command}`));
     await compile(context, directory, program, packages);
   });
