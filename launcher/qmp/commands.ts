@@ -57,7 +57,6 @@ export interface QmpCommands {
   qmp_capabilities: Call<Nothing, Nothing>;
   'query-status': Call<Nothing, StatusInfo>;
   'query-version': Call<Nothing, { qemu: { major: number; minor: number; micro: number }; package: string }>;
-  'query-name': Call<Nothing, { name?: string }>;
   'query-cpus-fast': Call<Nothing, { 'cpu-index': number; 'thread-id': number }[]>;
   'query-blockstats': Call<{ 'query-nodes'?: boolean }, BlockStats[]>;
   'query-balloon': Call<Nothing, { actual: number }>;
@@ -71,7 +70,6 @@ export interface QmpCommands {
   system_reset: Call<Nothing, Nothing>;
   system_powerdown: Call<Nothing, Nothing>;
   quit: Call<Nothing, Nothing>;
-  'inject-nmi': Call<Nothing, Nothing>;
 }
 
 export type QmpCommand = keyof QmpCommands;

@@ -19,6 +19,8 @@ interface LauncherOptions {
   env?: Record<string, string>;
   /** Folder to use for disks; a fresh one otherwise. */
   disks?: string;
+  /** Puts further files beside machine.json. */
+  prepare?: (etc: string) => Promise<void>;
 }
 
 export interface Ended {
@@ -90,6 +92,7 @@ export class Launcher implements AsyncDisposable {
     await chmod(join(folder, 'state'), 0o777);
     await mkdir(join(folder, 'etc'));
     await writeFile(join(folder, 'etc', 'machine.json'), JSON.stringify(description));
+    await options.prepare?.(join(folder, 'etc'));
     await writeFile(join(folder, 'termination-log'), '');
     await chmod(join(folder, 'termination-log'), 0o666);
     const tmpfs = ['/run/vmstead', '/var/lib/vmstead', '/tmp'].flatMap((path) => [
@@ -107,7 +110,7 @@ export class Launcher implements AsyncDisposable {
     const container = await docker([
       'run',
       '--detach',
-      '--network=none',
+      ...(options.docker?.some((each) => each.startsWith('--network=')) ? [] : ['--network=none']),
       '--sysctl=net.ipv4.ip_unprivileged_port_start=0',
       '--cap-drop=ALL',
       '--security-opt=no-new-privileges',
@@ -149,6 +152,14 @@ export class Launcher implements AsyncDisposable {
 
   async sh(script: string): Promise<string> {
     return await docker(['exec', this.container, 'sh', '-c', script]);
+  }
+
+  /** Types a line as a viewer of the console does. */
+  async typeIntoConsole(line: string): Promise<void> {
+    const script = `const socket = require('net').connect('/run/vmstead/viewers.sock');
+      setTimeout(() => socket.write(process.argv[1] + '\\n'), 300);
+      setTimeout(() => process.exit(0), 600);`;
+    await docker(['exec', this.container, 'node', '-e', script, line]);
   }
 
   /** Sends a signal to all processes of that program. */

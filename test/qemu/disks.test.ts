@@ -1,0 +1,133 @@
+/** Disks on the real QEMU: full volumes, bounded overlays, devices that two would write to, firmware, cloud-init. */
+import { execFile } from 'node:child_process';
+import { mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { type GuestFolder, tinyGuest } from './support/guest.ts';
+import { fileDisk, Launcher, machine } from './support/launcher.ts';
+
+const run = promisify(execFile);
+const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
+const MIB = 1024 * 1024;
+
+let guest: GuestFolder;
+let folder: string;
+beforeAll(async () => {
+  guest = await tinyGuest();
+  folder = await mkdtemp(join(tmpdir(), 'vmstead-disks-'));
+});
+afterAll(async () => {
+  await guest[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+test('a full volume pauses the guest, room lets it go on, and nothing is lost', {
+  timeout: 180_000,
+}, async () => {
+  await using launcher = await Launcher.start(machine('', { disks: [fileDisk('data', 48 * MIB)] }), {
+    guest: guest.path,
+    // 40 MiB, a part of which something else fills up.
+    docker: ['--tmpfs=/disks/data:mode=1777,size=64m'],
+  });
+  await launcher.guestSays(UP, 1, 60);
+  await launcher.sh('head -c 50M /dev/zero | tr "\\0" x >/disks/data/other');
+  await launcher.typeIntoConsole('fill /dev/vda 40');
+  await expect
+    .poll(() => launcher.life(), { timeout: 60_000 })
+    .toMatchObject({
+      ioError: { disk: 0, noSpace: true },
+    });
+  expect((await launcher.logs()).launcher).toContain('"to":"IoError"');
+  // Also a launcher that was not there at that moment lets the guest go on.
+  await launcher.kill('node');
+  await expect.poll(() => launcher.life(), { timeout: 30_000 }).toMatchObject({ restarts: 1 });
+  await launcher.sh('rm /disks/data/other');
+  await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=40 ok/, 1, 60);
+  await launcher.typeIntoConsole('verify /dev/vda 40');
+  await launcher.guestSays(/VMSTEAD-VERIFY.*same|\bsame\b/, 1, 60);
+  expect(await launcher.life()).not.toHaveProperty('ioError');
+});
+
+test('a throw-away overlay stops at its bound, and its image stays as it was', {
+  timeout: 180_000,
+}, async () => {
+  const image = join(folder, 'image');
+  await mkdir(join(image, 'disk'), { recursive: true });
+  await writeFile(join(image, 'disk', 'disk.img'), 'base');
+  await truncate(join(image, 'disk', 'disk.img'), 256 * MIB);
+  const overlay = { path: '/var/lib/vmstead/root.qcow2', maxBytes: 16 * MIB };
+  const root = { ...fileDisk('root'), backend: { type: 'image', directory: '/image', overlay } as const };
+  await using launcher = await Launcher.start(machine('', { disks: [root] }), {
+    guest: guest.path,
+    docker: [`--volume=${image}:/image:ro`],
+  });
+  await launcher.guestSays(UP, 1, 60);
+  await launcher.typeIntoConsole('head -c 4 /dev/vda; fill /dev/vda 8');
+  await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=8 ok/, 1, 60);
+  await launcher.typeIntoConsole('fill /dev/vda 64');
+  await expect.poll(() => launcher.life(), { timeout: 60_000 }).toMatchObject({ ioError: { noSpace: true } });
+  const blocks = Number(await launcher.sh('stat -c %b /var/lib/vmstead/root.qcow2'));
+  expect(blocks * 512).toBeLessThanOrEqual(18 * MIB);
+  expect((await stat(join(image, 'disk', 'disk.img'))).blocks).toBeLessThanOrEqual(8);
+  expect((await launcher.stop(5)).exitCode).not.toBe(0);
+});
+
+test('two launchers on one file, and on one device through two nodes: the second does not start', {
+  timeout: 180_000,
+}, async () => {
+  const disks = join(folder, 'shared');
+  await using first = await Launcher.start(machine('', { disks: [fileDisk('data')] }), {
+    guest: guest.path,
+    disks,
+  });
+  await first.guestSays(UP, 1, 60);
+  await using second = await Launcher.start(machine('', { disks: [fileDisk('data')] }), {
+    guest: guest.path,
+    disks,
+  });
+  expect(await second.ended()).toMatchObject({ exitCode: 69, message: { result: 'DiskBusy' } });
+
+  const file = join(folder, 'device.img');
+  await writeFile(file, '');
+  await truncate(file, 32 * MIB);
+  const loop = (await run('losetup', ['--find', '--show', file])).stdout.trim();
+  try {
+    const device = { ...fileDisk('data'), backend: { type: 'block', path: '/dev/vmstead/data' } as const };
+    const withDevice = {
+      guest: guest.path,
+      docker: [`--device=${loop}:/dev/vmstead/data:rwm`, `--group-add=${(await stat(loop)).gid}`],
+    };
+    await using owner = await Launcher.start(machine('', { disks: [device] }), withDevice);
+    await owner.guestSays(UP, 1, 60);
+    await using other = await Launcher.start(machine('', { disks: [device] }), withDevice);
+    expect(await other.ended()).toMatchObject({
+      exitCode: 69,
+      message: {
+        result: 'DiskBusy',
+        message: expect.stringContaining('the device /dev/vmstead/data is in use'),
+      },
+    });
+    // QEMU itself holds the device: it stays held while no launcher runs.
+    await owner.kill('supervise', 'STOP');
+    await owner.kill('node');
+    await using third = await Launcher.start(machine('', { disks: [device] }), withDevice);
+    expect((await third.ended()).message).toMatchObject({ result: 'DiskBusy' });
+  } finally {
+    await run('losetup', ['--detach', loop]);
+  }
+});
+
+test('UEFI keeps its variables, cloud-init data reach the guest', { timeout: 180_000 }, async () => {
+  const description = machine('', {
+    firmware: { type: 'UEFI', variables: '/state/uefi-variables.fd' },
+    memoryMiB: 256,
+    cloudInit: { instanceId: 'i-7', hostname: 'seeded', userData: { inline: '#cloud-config\n' } },
+  });
+  await using launcher = await Launcher.start(description, { guest: guest.path });
+  await launcher.guestSays(/VMSTEAD-CLOUD-INIT .*instance-id=i-7 hostname=seeded/, 1, 100);
+  const variables = await stat(join(launcher.folder, 'state', 'uefi-variables.fd'));
+  expect(variables.size).toBe(540_672);
+  expect((await launcher.stop(30)).message).toMatchObject({ result: 'Stopped' });
+});
