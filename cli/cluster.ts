@@ -1,32 +1,17 @@
 /** The cluster that a command speaks to: as kubectl finds it. */
 import type { KubeConfig } from '@kubernetes/client-node';
-import { API_VERSION } from '../crds/api.ts';
 import { VmsteadError } from '../crds/errors.ts';
-import type { VirtualMachine, VirtualMachineStatus } from '../crds/virtual-machine.ts';
-import type { VirtualMachineOperation } from '../crds/virtual-machine-operation.ts';
 import { createClient, type KubeClient } from '../operator/kube/client.ts';
 import { type ApiError, isNotFound } from '../operator/kube/errors.ts';
 import { connectionOf, loadKubeconfig } from '../operator/kube/kubeconfig.ts';
-import type { KubeObject, Wire } from '../operator/kube/object.ts';
-import { define } from '../operator/kube/resources.ts';
 import { createTransport, type Transport } from '../operator/kube/transport.ts';
+import { type StoredVirtualMachine, virtualmachines } from '../operator/virtual-machine/resources.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import type { OptionValues } from './options.ts';
 
 export const CLI_VERSION = packageJson.version;
 /** Also the field manager of what the command writes. */
 export const CLI_NAME = 'kubectl-vm';
-
-export type Vm = Wire<Omit<VirtualMachine, 'metadata' | 'status'>> &
-  KubeObject & { readonly status?: Wire<VirtualMachineStatus> };
-export type Operation = Wire<Omit<VirtualMachineOperation, 'metadata'>> & KubeObject;
-
-export const virtualMachines = define<Vm>(API_VERSION, 'VirtualMachine', 'virtualmachines');
-export const operations = define<Operation>(
-  API_VERSION,
-  'VirtualMachineOperation',
-  'virtualmachineoperations',
-);
 
 export interface Cluster {
   readonly client: KubeClient;
@@ -63,9 +48,9 @@ export async function connect(options: OptionValues): Promise<Cluster> {
 }
 
 /** @throws VmsteadError `VmNotFound` */
-export async function getVm({ client, namespace }: Cluster, name: string): Promise<Vm> {
+export async function getVm({ client, namespace }: Cluster, name: string): Promise<StoredVirtualMachine> {
   try {
-    return await client.get(virtualMachines, { namespace, name });
+    return await client.get(virtualmachines, { namespace, name });
   } catch (error) {
     // Without Vmstead the path itself is not found, and the answer names no object.
     if (!isNotFound(error) || (error as ApiError).details?.name === undefined) throw error;

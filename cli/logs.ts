@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { VmsteadError } from '../crds/errors.ts';
 import { pathOf } from '../operator/kube/client.ts';
 import { type Pod, pods } from '../operator/kube/resources.ts';
+import type { StoredVirtualMachine } from '../operator/virtual-machine/resources.ts';
 import { vmName } from './arguments.ts';
-import { type Cluster, connect, getVm, type Vm } from './cluster.ts';
+import { type Cluster, connect, getVm } from './cluster.ts';
 import type { Invocation } from './commands.ts';
 import { CONTAINER, containerState, incarnationOf, launcherPods } from './pods.ts';
 import { HarmlessStream } from './terminal-text.ts';
@@ -87,7 +88,7 @@ export function lastLines(text: string, wanted: number): number {
 /** The newest pod whose container was started; waited for when following. */
 async function currentPod(
   cluster: Cluster,
-  vm: Vm,
+  vm: StoredVirtualMachine,
   wait: boolean,
   note: (line: string) => void,
 ): Promise<Pod> {
@@ -101,7 +102,7 @@ async function currentPod(
   }
 }
 
-async function previousPod(cluster: Cluster, vm: Vm): Promise<Pod> {
+async function previousPod(cluster: Cluster, vm: StoredVirtualMachine): Promise<Pod> {
   const list = await launcherPods(cluster, vm);
   const newest = list[0] === undefined ? (vm.status?.launcher?.incarnation ?? 0) : incarnationOf(list[0]);
   const pod = list.find((each) => incarnationOf(each) < newest);
@@ -111,7 +112,7 @@ async function previousPod(cluster: Cluster, vm: Vm): Promise<Pod> {
   throw new VmsteadError('VmNotRunning', `no earlier pod of ${vm.metadata.name} is kept${ended}`);
 }
 
-function notRunning(vm: Vm, list: readonly Pod[]): VmsteadError {
+function notRunning(vm: StoredVirtualMachine, list: readonly Pod[]): VmsteadError {
   const { name } = vm.metadata;
   const why = list.length === 0 ? 'it has no pod' : `pod ${list[0]!.metadata.name} has not started yet`;
   return new VmsteadError(
@@ -120,7 +121,7 @@ function notRunning(vm: Vm, list: readonly Pod[]): VmsteadError {
   );
 }
 
-function stateOf(vm: Vm): string {
+function stateOf(vm: StoredVirtualMachine): string {
   const ready = vm.status?.conditions?.find((condition) => condition.type === 'Ready');
   const phase = vm.status?.phase ?? 'not seen by the operator yet';
   return ready?.message ? `${phase}: ${ready.message}` : phase;

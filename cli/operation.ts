@@ -4,7 +4,8 @@ import { VmsteadError } from '../crds/errors.ts';
 import type { OperationType } from '../crds/virtual-machine-operation.ts';
 import { isExpired, isUnavailable, orNotFound } from '../operator/kube/errors.ts';
 import { BadLineError, SilentError, watchEvents } from '../operator/kube/watch.ts';
-import { CLI_NAME, type Cluster, type Operation, operations } from './cluster.ts';
+import { type StoredOperation, virtualmachineoperations } from '../operator/virtual-machine/resources.ts';
+import { CLI_NAME, type Cluster } from './cluster.ts';
 
 /** A watch sends bookmarks each minute or so: longer silence is a dead connection. */
 const SILENT_MS = 90_000;
@@ -15,18 +16,18 @@ export async function createOperation(
   virtualMachine: string,
   type: OperationType,
   force: boolean,
-): Promise<Operation> {
+): Promise<StoredOperation> {
   return await client.create(
-    operations,
+    virtualmachineoperations,
     {
       metadata: { namespace, generateName: `${virtualMachine}-${type.toLowerCase()}-` },
       spec: { virtualMachine, type, ...(force ? { force } : {}) },
-    } as Parameters<typeof client.create<Operation>>[1],
+    } as Parameters<typeof client.create<StoredOperation>>[1],
     { strict: true, fieldManager: CLI_NAME },
   );
 }
 
-function hasEnded(operation: Operation): boolean {
+function hasEnded(operation: StoredOperation): boolean {
   return operation.status?.phase === 'Succeeded' || operation.status?.phase === 'Failed';
 }
 
@@ -39,13 +40,13 @@ function hasEnded(operation: Operation): boolean {
  */
 export async function waitForOperation(
   cluster: Cluster,
-  operation: Operation,
+  operation: StoredOperation,
   timeoutMs: number,
-  onChange: (operation: Operation) => void,
-): Promise<Operation> {
+  onChange: (operation: StoredOperation) => void,
+): Promise<StoredOperation> {
   const signal = AbortSignal.timeout(timeoutMs);
   let last = operation;
-  const see = (seen: Operation): void => {
+  const see = (seen: StoredOperation): void => {
     last = seen;
     onChange(seen);
   };
@@ -82,9 +83,9 @@ export async function waitForOperation(
 /** Reads the operation and watches it, until it has ended or the server ends the watch. */
 async function follow(
   { client, namespace }: Cluster,
-  operation: Operation,
+  operation: StoredOperation,
   signal: AbortSignal,
-  see: (operation: Operation) => void,
+  see: (operation: StoredOperation) => void,
 ): Promise<void> {
   const { name, uid } = operation.metadata;
   const gone = () =>
@@ -92,18 +93,18 @@ async function follow(
       'OperationFailed',
       `operation ${name} was deleted before its result was seen; kubectl vm describe ${operation.spec.virtualMachine} shows the state of the VM`,
     );
-  const current = await orNotFound(client.get(operations, { namespace, name }, { signal }));
+  const current = await orNotFound(client.get(virtualmachineoperations, { namespace, name }, { signal }));
   if (current === undefined || current.metadata.uid !== uid) throw gone();
   see(current);
   if (hasEnded(current)) return;
-  const body = await client.watch(operations, {
+  const body = await client.watch(virtualmachineoperations, {
     namespace,
     fieldSelector: `metadata.name=${name}`,
     resourceVersion: current.metadata.resourceVersion,
     timeoutSeconds: 300,
     signal,
   });
-  for await (const event of watchEvents<Operation>(body, SILENT_MS)) {
+  for await (const event of watchEvents<StoredOperation>(body, SILENT_MS)) {
     if (event.type === 'BOOKMARK') continue;
     if (event.type === 'ERROR') return;
     if (event.object.metadata.uid !== uid) continue;

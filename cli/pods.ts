@@ -2,13 +2,17 @@
 import { LABEL } from '../crds/api.ts';
 import { controllerUid } from '../operator/kube/object.ts';
 import { type Pod, pods } from '../operator/kube/resources.ts';
-import type { Cluster, Vm } from './cluster.ts';
+import type { StoredVirtualMachine } from '../operator/virtual-machine/resources.ts';
+import type { Cluster } from './cluster.ts';
 
 /** Name of the container that holds the launcher, and with it QEMU. */
 export const CONTAINER = 'launcher';
 
 /** Newest life first. Anybody may write a label, so the owner decides. */
-export async function launcherPods({ client, namespace }: Cluster, vm: Vm): Promise<readonly Pod[]> {
+export async function launcherPods(
+  { client, namespace }: Cluster,
+  vm: StoredVirtualMachine,
+): Promise<readonly Pod[]> {
   const list = await client.list(pods, { namespace, labelSelector: `${LABEL.vm}=${vm.metadata.name}` });
   return list
     .filter((pod) => controllerUid(pod) === vm.metadata.uid)

@@ -1,8 +1,9 @@
-/** Writes the CRDs and the reference pages; a test holds the files in git to what this makes. */
+/** Writes the CRDs, the reference pages and the page of error codes; a test holds the files in git to what this makes. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { GROUP } from './api.ts';
+import { errorsPage } from './errors-page.ts';
 import { KINDS } from './kinds.ts';
 import { toReference } from './reference.ts';
 import { toCrd } from './to-crd.ts';
@@ -20,6 +21,7 @@ export function generatedFiles(): Map<string, string> {
     );
     files.set(`docs/reference/${kind.singular}.md`, toReference(kind));
   }
+  files.set('docs/errors.md', errorsPage());
   return files;
 }
 

@@ -4,7 +4,8 @@
  */
 import type { KubeObject } from '../../operator/kube/object.ts';
 import { define } from '../../operator/kube/resources.ts';
-import { connect, virtualMachines } from '../cluster.ts';
+import { virtualmachines } from '../../operator/virtual-machine/resources.ts';
+import { connect } from '../cluster.ts';
 import type { Io } from '../io.ts';
 import { type Choice, choose, optionValue } from './candidates.ts';
 
@@ -33,7 +34,7 @@ async function namesOf(from: Exclude<Choice['from'], 'words' | 'files'>, words: 
     if (from === 'contexts') return cluster.kubeconfig.contexts.map((context) => context.name);
     const list =
       from === 'vms'
-        ? await cluster.client.list(virtualMachines, { namespace: cluster.namespace, deadlineMs: 5000 })
+        ? await cluster.client.list(virtualmachines, { namespace: cluster.namespace, deadlineMs: 5000 })
         : await cluster.client.list(namespaces, { deadlineMs: 5000 });
     return list.map((object) => object.metadata.name);
   } catch {

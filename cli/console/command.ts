@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VmsteadError } from '../../crds/errors.ts';
+import type { StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
 import { parseDuration, vmName } from '../arguments.ts';
-import { type Cluster, connect, getVm, type Vm } from '../cluster.ts';
+import { type Cluster, connect, getVm } from '../cluster.ts';
 import type { Invocation } from '../commands.ts';
 import type { Io } from '../io.ts';
 import { session } from './session.ts';
@@ -58,7 +59,12 @@ async function isStarting(cluster: Cluster, name: string): Promise<boolean> {
 }
 
 /** The VM once it has a pod with a machine in it; says what it waits for. */
-async function runningVm(cluster: Cluster, name: string, deadline: number, io: Io): Promise<Vm> {
+async function runningVm(
+  cluster: Cluster,
+  name: string,
+  deadline: number,
+  io: Io,
+): Promise<StoredVirtualMachine> {
   let said = '';
   for (;;) {
     const vm = await getVm(cluster, name);

@@ -1,8 +1,8 @@
 /** What a person can do about the state of a VM, beyond what the conditions say themselves. */
-import type { Vm } from '../cluster.ts';
+import type { StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
 
 /** Commands to try next, the most useful first. */
-export function advice(vm: Vm, inNamespace: string): string[] {
+export function advice(vm: StoredVirtualMachine, inNamespace: string): string[] {
   const { name } = vm.metadata;
   const { status, spec } = vm;
   const on = (command: string, rest = ''): string => `kubectl vm ${command} ${name}${inNamespace}${rest}`;

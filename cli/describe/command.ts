@@ -1,7 +1,12 @@
 import { isForbidden } from '../../operator/kube/errors.ts';
 import { events, persistentvolumeclaims } from '../../operator/kube/resources.ts';
+import {
+  type StoredVirtualMachine,
+  virtualmachineoperations,
+  virtualmachines,
+} from '../../operator/virtual-machine/resources.ts';
 import { vmName } from '../arguments.ts';
-import { type Cluster, connect, getVm, operations, type Vm, virtualMachines } from '../cluster.ts';
+import { type Cluster, connect, getVm } from '../cluster.ts';
 import type { Invocation } from '../commands.ts';
 import { type Material, page } from './page.ts';
 
@@ -12,7 +17,7 @@ export async function describe({ options, names, io }: Invocation): Promise<void
     given.length > 0
       ? await Promise.all(given.map((name) => getVm(cluster, name)))
       : await cluster.client.list(
-          virtualMachines,
+          virtualmachines,
           options['all-namespaces'] ? {} : { namespace: cluster.namespace },
         );
   if (vms.length === 0) {
@@ -28,11 +33,11 @@ export async function describe({ options, names, io }: Invocation): Promise<void
 }
 
 /** What belongs to a VM; each namespace is asked once. */
-function surroundings({ client }: Cluster): (vm: Vm) => Promise<Material> {
+function surroundings({ client }: Cluster): (vm: StoredVirtualMachine) => Promise<Material> {
   const inNamespace = async (namespace: string) => {
     const [claims, operationList, eventList] = await Promise.all([
       orForbidden(client.list(persistentvolumeclaims, { namespace })),
-      orForbidden(client.list(operations, { namespace })),
+      orForbidden(client.list(virtualmachineoperations, { namespace })),
       orForbidden(client.list(events, { namespace })),
     ]);
     return { claims, operationList, eventList };

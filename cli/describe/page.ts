@@ -1,16 +1,16 @@
 /** A page about one VM. Pure: objects in, lines out. */
 
 import type { CoreEvent, PersistentVolumeClaim } from '../../operator/kube/resources.ts';
-import type { Operation, Vm } from '../cluster.ts';
+import type { StoredOperation, StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
 import { advice } from './advice.ts';
 import { age, since } from './age.ts';
 import { field, table } from './layout.ts';
 
 export interface Material {
-  readonly vm: Vm;
+  readonly vm: StoredVirtualMachine;
   /** Absent: the person may not read them. */
   readonly claims: readonly PersistentVolumeClaim[] | undefined;
-  readonly operations: readonly Operation[] | undefined;
+  readonly operations: readonly StoredOperation[] | undefined;
   readonly events: readonly CoreEvent[] | undefined;
   /** Milliseconds since the epoch. */
   readonly now: number;
@@ -62,13 +62,13 @@ function head({ vm, now }: Material): string[] {
   ];
 }
 
-function strategy({ spec, status }: Vm): string {
+function strategy({ spec, status }: StoredVirtualMachine): string {
   const power = status?.power;
   const held = power?.state === 'Stopped' && power.operation !== undefined;
   return `${spec.runStrategy ?? 'Always'}${held ? `; held off by operation ${power.operation}` : ''}`;
 }
 
-function machine({ spec, status }: Vm): string {
+function machine({ spec, status }: StoredVirtualMachine): string {
   const resolved = status?.resolved;
   const { sockets = 1, cores = 1, threads = 1 } = spec.cpu ?? {};
   const cpus = resolved?.vcpus ?? sockets * cores * threads;
@@ -81,7 +81,7 @@ function machine({ spec, status }: Vm): string {
   ].join(', ');
 }
 
-function pod({ status }: Vm): string {
+function pod({ status }: StoredVirtualMachine): string {
   const { podName, node, incarnation, qemuVersion } = status?.launcher ?? {};
   return [
     podName ?? '-',
@@ -92,7 +92,7 @@ function pod({ status }: Vm): string {
 }
 
 /** The stages of the last start, each by its distance from the first. */
-function startup({ status }: Vm): string {
+function startup({ status }: StoredVirtualMachine): string {
   const { createdAt, scheduledAt, machineReadyAt, guestUpAt } = status?.startup ?? {};
   if (createdAt === undefined) return '-';
   const after = (name: string, at: string | undefined): string[] =>
@@ -107,14 +107,14 @@ function startup({ status }: Vm): string {
   ].join(', ');
 }
 
-function lastRun({ status }: Vm, now: number): string {
+function lastRun({ status }: StoredVirtualMachine, now: number): string {
   const run = status?.lastRun;
   return run === undefined
     ? ''
     : `run ${run.incarnation} ended ${since(run.finishedAt, now)} ago: ${run.result}: ${run.message}`;
 }
 
-function failures({ status }: Vm, now: number): string {
+function failures({ status }: StoredVirtualMachine, now: number): string {
   const loop = status?.crashLoop;
   if (loop === undefined) return '';
   const left = Date.parse(loop.retryAt) - now;
@@ -210,7 +210,7 @@ function operations({ operations: list, now }: Material): string[] {
   );
 }
 
-function timeOf(operation: Operation): number {
+function timeOf(operation: StoredOperation): number {
   return Date.parse(operation.metadata.creationTimestamp ?? '') || 0;
 }
 

@@ -2,9 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { parseAllDocuments } from 'yaml';
 import { VmsteadError } from '../../crds/errors.ts';
-import { type VirtualMachine, virtualMachine } from '../../crds/virtual-machine.ts';
+import { readVirtualMachine } from '../../crds/read.ts';
+import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 
-/** Throws VmsteadError Usage, with the field and what to write instead. */
+/** Throws VmsteadError `Usage`, or `InvalidVirtualMachine` with the fields and what to write instead. */
 export function readManifest(file: string): VirtualMachine {
   let text: string;
   try {
@@ -21,8 +22,5 @@ export function readManifest(file: string): VirtualMachine {
   if (machines.length !== 1) {
     throw new VmsteadError('Usage', `${file} has ${machines.length} VirtualMachines; vmstead run takes one`);
   }
-  const parsed = virtualMachine.safeParse(machines[0]);
-  if (parsed.success) return parsed.data;
-  const issues = parsed.error.issues.slice(0, 5).map(({ path, message }) => `${path.join('.')}: ${message}`);
-  throw new VmsteadError('Usage', `${file}: ${issues.join('; ')}`);
+  return readVirtualMachine(machines[0], file);
 }
