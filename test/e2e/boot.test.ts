@@ -74,7 +74,7 @@ describe('a VM that was applied', () => {
     await bed.untilLog(
       'web',
       `tells ${uuid}, ${mac} and data`,
-      (log) => log.includes(`${uuid}`) && log.includes(`${mac}\r`) && /\ndata\r?\n/.test(log),
+      (log) => log.includes(`${uuid}`) && log.includes(`${mac}\r`) && /\ndata/.test(log),
       {
         timeout: 20_000,
       },
@@ -163,7 +163,8 @@ describe('a VM that was applied', () => {
 
   test('goes with its pod, its lease and its claim, and what it wrote is whole', async () => {
     await bed.patch('web', { runStrategy: 'Halted' });
-    await bed.untilCondition('web', 'Ready', 'True Halted');
+    const off = await bed.untilCondition('web', 'Ready', 'True Halted');
+    expect(off.status?.lastRun?.result).toBe('Stopped');
     expect(await bed.judge('web', 'web-data')).toEqual([]);
     await bed.patch('web', { runStrategy: 'Always' });
     expect(await bed.diff(web)).toBe('');

@@ -187,16 +187,31 @@ describe('operations', () => {
     await bed.untilUp(name);
   });
 
-  test('Stop with force does not wait for the guest', async () => {
-    const before = downs(bed.log(name)).length;
-    const stop = await bed.operate(operation('force', name, 'Stop', { force: true }));
-    expect(stop.status?.phase).toBe('Succeeded');
-    const { startedAt = '', completedAt = '' } = stop.status ?? {};
-    expect(Date.parse(completedAt) - Date.parse(startedAt)).toBeLessThan(15_000);
-    expect(downs(bed.log(name))).toHaveLength(before);
+  test('Stop with force does not wait for a guest that ignores its power button', async () => {
+    await bed.apply(
+      tinyVm('deaf', { guest: 'vmstead.power-button=ignore', terminationGracePeriodSeconds: 120 }),
+    );
+    await bed.untilUp('deaf');
+    await bed.apply(operation('patient', 'deaf', 'Stop'));
+    await bed.untilLog('deaf', 'ignores the button', (log) => log.includes('ignored'));
+    expect((await bed.operationOf('patient')).status).toMatchObject({
+      phase: 'InProgress',
+      message: 'Waiting for the guest to power itself off.',
+    });
+    const force = await bed.operate(operation('force', 'deaf', 'Stop', { force: true }), { timeout: 30_000 });
+    expect(force.status?.phase).toBe('Succeeded');
+    expect((await bed.operationOf('patient')).status).toMatchObject({
+      phase: 'Failed',
+      reason: 'Superseded',
+      message: 'Superseded by Stop operation force.',
+    });
+    const vm = await bed.untilCondition('deaf', 'Ready', 'True StoppedByOperation');
+    expect(vm.status?.lastRun?.result).toBe('StoppedForced');
+    await bed.delete('deaf');
   });
 
   test('an operation on a VM that is off says so', async () => {
+    await bed.operate(operation('off', name, 'Stop'));
     expect((await bed.operate(operation('pause-off', name, 'Pause'))).status).toMatchObject({
       phase: 'Failed',
       reason: 'NotRunning',

@@ -196,7 +196,10 @@ export class Bed {
       this.cluster.kubeconfigPath,
       ['-n', this.namespace, 'exec', '-i', (await this.pod(name)).metadata.name, '--', 'sh', '-c', script],
       `${line}\n`,
-    );
+    ).catch((error) => {
+      // The line may have ended the machine, and the container with it.
+      if (!/exit code 137|container not found|NotFound/.test(`${error}`)) throw error;
+    });
   }
 
   /** What the VM's guests said, in all its lives. */

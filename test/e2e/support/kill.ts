@@ -8,6 +8,6 @@ export async function killQemu(bed: Bed, vm: string): Promise<void> {
 /** QEMU goes on; `supervise` starts another launcher. */
 export async function killLauncher(bed: Bed, vm: string): Promise<void> {
   const script =
-    'for p in /proc/[0-9]*; do case $(readlink $p/exe) in */node) kill -9 ${p#/proc/};; esac; done';
+    'for p in /proc/[0-9]*; do case $(readlink $p/exe) in */node) kill -9 $(basename $p);; esac; done';
   await bed.inLauncher(vm, 'sh', '-c', script);
 }
