@@ -1,0 +1,175 @@
+/** For each rule about several members together: how to break it. Rules on a change are not here: zod cannot know them. */
+import type { Json } from './specs.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: a random object that is being broken
+type Loose = any;
+type Breaker = (object: Loose) => void;
+
+const claim = (name: string) => ({ name, source: { claim: { name } } });
+const disks =
+  (...list: Json[]): Breaker =>
+  ({ spec }) => {
+    spec.disks = list;
+  };
+const networks =
+  (...list: Json[]): Breaker =>
+  ({ spec }) => {
+    spec.networks = list;
+  };
+const pod =
+  (member: string, map: Record<string, string>): Breaker =>
+  ({ spec }) => {
+    spec.pod = { [member]: map };
+  };
+const blank = { name: 'data', source: { blank: {} }, claim: { size: '1Gi' } };
+
+const LABEL_KEY =
+  'the key of a label must be a name such as tier or example.com/tier: at most 63 letters, digits, dots, hyphens and underscores behind the prefix';
+const LABEL_VALUE =
+  'the value of a label must be letters, digits, dots, hyphens and underscores, with a letter or digit at both ends, or empty';
+
+/** Every place of a label selector, and how to put one there. */
+const LABEL_SELECTORS = [
+  ...['podAffinity', 'podAntiAffinity'].flatMap((kind) =>
+    ['labelSelector', 'namespaceSelector'].flatMap((member) => [
+      [
+        `.spec.pod.affinity.${kind}.requiredDuringSchedulingIgnoredDuringExecution[].${member}`,
+        affinity(kind, 'required', (selector) => ({ topologyKey: 'zone', [member]: selector })),
+      ] as const,
+      [
+        `.spec.pod.affinity.${kind}.preferredDuringSchedulingIgnoredDuringExecution[].podAffinityTerm.${member}`,
+        affinity(kind, 'preferred', (selector) => ({
+          weight: 1,
+          podAffinityTerm: { topologyKey: 'zone', [member]: selector },
+        })),
+      ] as const,
+    ]),
+  ),
+  [
+    '.spec.pod.topologySpreadConstraints[].labelSelector',
+    ({ spec }: Loose, labelSelector: Json) => {
+      const constraint = {
+        maxSkew: 1,
+        topologyKey: 'zone',
+        whenUnsatisfiable: 'DoNotSchedule',
+        labelSelector,
+      };
+      spec.pod = { topologySpreadConstraints: [constraint] };
+    },
+  ] as const,
+];
+
+function affinity(kind: string, how: 'required' | 'preferred', term: (selector: Json) => Json) {
+  return ({ spec }: Loose, selector: Json): void => {
+    spec.pod = {
+      affinity: { [kind]: { [`${how}DuringSchedulingIgnoredDuringExecution`]: [term(selector)] } },
+    };
+  };
+}
+
+/** By `path: message`, the path being the rule's own place in the schema. */
+export const BREAKERS: Readonly<Record<string, Breaker>> = {
+  ': the name of a VirtualMachine must have at most 50 characters and no dot: it is part of the names of its pod and claims':
+    ({ metadata }) => {
+      metadata.name = 'a.b';
+    },
+  '.spec: a VM needs something to boot: at least one entry in disks, or kernel': ({ spec }) => {
+    delete spec.disks;
+    delete spec.kernel;
+  },
+  '.spec: firmware.type UEFI needs state: {size: 64Mi}, a claim in which its variables are kept': ({
+    spec,
+  }) => {
+    spec.firmware = { type: 'UEFI' };
+    delete spec.state;
+  },
+  '.spec: resources.limits.memory must be more than memory.size: QEMU itself needs memory too; better leave it out':
+    ({ spec }) => {
+      spec.memory.size = '2Gi';
+      spec.resources = { limits: { memory: '2048Mi' } };
+    },
+  '.spec.cpu: sockets × cores × threads must be at most 256': ({ spec }) => {
+    spec.cpu = { sockets: 2, cores: 129 };
+  },
+  '.spec.resources: requests.cpu must not be more than limits.cpu': ({ spec }) => {
+    spec.resources = { requests: { cpu: '1001m' }, limits: { cpu: '1' } };
+  },
+  '.spec.resources: requests.memory must not be more than limits.memory': ({ spec }) => {
+    spec.memory.size = '1Gi';
+    spec.resources = { requests: { memory: '3Gi' }, limits: { memory: '2.5Gi' } };
+  },
+  '.spec.disks: two disks have the same bootOrder; give each its own number, or leave it out': disks(
+    { ...claim('a'), bootOrder: 7 },
+    claim('b'),
+    { ...claim('c'), bootOrder: 7 },
+  ),
+  '.spec.disks: two disks name the same claim; a claim holds one disk': disks(claim('a'), {
+    ...claim('a'),
+    name: 'b',
+  }),
+  '.spec.disks[]: a blank disk needs claim: {size: 10Gi}, the claim to make for it': disks({
+    name: 'data',
+    source: { blank: {} },
+  }),
+  '.spec.disks[]: claim goes with source.blank only; take it away: an existing claim keeps its own size and class, and an image needs none':
+    disks({ ...claim('a'), claim: { size: '1Gi' } }),
+  '.spec.disks[]: a blank disk cannot have the name state: its claim would have the name of the state claim':
+    disks({
+      ...blank,
+      name: 'state',
+    }),
+  '.spec.disks[]: a cdrom cannot be blank; give it source.claim or source.containerImage': disks({
+    ...blank,
+    device: 'cdrom',
+  }),
+  '.spec.disks[]: there is no virtio cdrom; leave bus out, or make it sata or scsi': disks({
+    ...claim('a'),
+    device: 'cdrom',
+    bus: 'virtio',
+  }),
+  '.spec.disks[].source: must have exactly one of claim, blank or containerImage': disks(claim('a'), {
+    ...blank,
+    source: { blank: {}, claim: { name: 'x' } },
+  }),
+  '.spec.networks: only one network can be the pod network; take the others away': networks(
+    { name: 'a', pod: {} },
+    { name: 'b', pod: {} },
+  ),
+  '.spec.networks: two networks have the same macAddress; give each its own, or leave it out': networks(
+    { name: 'a', pod: {}, macAddress: '02:00:00:00:00:01' },
+    { name: 'b', pod: {}, macAddress: '02:00:00:00:00:01' },
+  ),
+  '.spec.networks[]: needs pod: {}, the only kind of network so far': networks({ name: 'a' }),
+  '.spec.networks[].ports: two ports have the same port and protocol; list each once': networks({
+    name: 'a',
+    pod: {},
+    ports: [
+      { name: 'x', port: 80 },
+      { name: 'y', port: 80, protocol: 'TCP' },
+    ],
+  }),
+  '.spec.cloudInit: must have exactly one of userData and userDataSecretRef': ({ spec }) => {
+    spec.cloudInit = { hostname: 'web' };
+  },
+  '.spec.cloudInit: must not have both networkData and networkDataSecretRef; take one away': ({ spec }) => {
+    spec.cloudInit = { userData: '', networkData: '', networkDataSecretRef: { name: 'net' } };
+  },
+  ...Object.fromEntries(
+    (['labels', 'nodeSelector'] as const).flatMap((member) => [
+      [`.spec.pod.${member}: ${LABEL_KEY}`, pod(member, { 'a b': 'x' })],
+      [`.spec.pod.${member}: ${LABEL_VALUE}`, pod(member, { a: 'x y' })],
+    ]),
+  ),
+  ...Object.fromEntries(
+    LABEL_SELECTORS.flatMap(([path, set]) => [
+      [`${path}.matchLabels: ${LABEL_KEY}`, (object: Loose) => set(object, { matchLabels: { 'a b': 'x' } })],
+      [`${path}.matchLabels: ${LABEL_VALUE}`, (object: Loose) => set(object, { matchLabels: { a: 'x y' } })],
+    ]),
+  ),
+  '.spec.pod.annotations: the key of an annotation must be a name such as tier or example.com/tier: at most 63 letters, digits, dots, hyphens and underscores behind the prefix':
+    pod('annotations', { 'a b': 'x' }),
+  '.spec: force goes with type Stop or Restart only; take it away': ({ spec }) => {
+    spec.type = 'Pause';
+    spec.force = true;
+  },
+};

@@ -1,0 +1,105 @@
+/** Makes a random VirtualMachine's members fit each other, so that it is right as a whole. */
+
+import { parsedBytes, parsedCpu } from '../../../crds/quantity.ts';
+import type { Json } from './specs.ts';
+
+// biome-ignore lint/suspicious/noExplicitAny: a random object, half made
+type Loose = any;
+
+/** @param target path that must stay */
+export function repairVirtualMachine(vm: Json, target: string): Json {
+  const spec = (vm as Loose).spec as Loose;
+  const { cpu } = spec;
+  if (cpu && (cpu.sockets ?? 1) * (cpu.cores ?? 1) * (cpu.threads ?? 1) > 256) {
+    for (const [index, member] of ['sockets', 'cores', 'threads'].entries()) {
+      if (member in cpu) cpu[member] = Math.min(cpu[member], [8, 8, 4][index]!);
+    }
+  }
+  repairDisks(spec, target);
+  repairNetworks(spec, target);
+  if (spec.firmware?.type === 'UEFI') spec.state ??= { size: '64Mi' };
+  if (!spec.kernel && !spec.disks?.length) {
+    spec.disks = [{ name: 'root', source: { claim: { name: 'root' } } }];
+  }
+  if (spec.cloudInit) repairCloudInit(spec.cloudInit, target);
+  if (spec.resources) repairResources(spec);
+  return vm;
+}
+
+/** Whether a path is that of a member or below it; one member's name may begin like another's. */
+function isAt(target: string, path: string): boolean {
+  return target === path || target.startsWith(`${path}.`);
+}
+
+function keepOne(
+  object: Loose,
+  members: readonly string[],
+  target: string,
+  path: string,
+  fallback: Loose,
+): void {
+  const wanted = members.find((member) => isAt(target, `${path}.${member}`));
+  const kept = wanted ?? members.find((member) => member in object);
+  for (const member of members) if (member !== kept) delete object[member];
+  if (kept === undefined) Object.assign(object, fallback);
+}
+
+function repairDisks(spec: Loose, target: string): void {
+  const orders = new Set<number>();
+  const claims = new Set<string>();
+  spec.disks = spec.disks?.filter((disk: Loose) => {
+    const { source } = disk;
+    if (target.startsWith('.spec.disks[].claim')) {
+      for (const member of Object.keys(source)) delete source[member];
+      source.blank = {};
+    }
+    keepOne(source, ['claim', 'blank', 'containerImage'], target, '.spec.disks[].source', { blank: {} });
+    if (source.blank) {
+      disk.claim ??= { size: '1Gi' };
+      if (disk.device === 'cdrom') disk.device = 'disk';
+      if (disk.name === 'state') disk.name = 'data';
+    } else delete disk.claim;
+    if (disk.device === 'cdrom' && disk.bus === 'virtio') disk.bus = 'sata';
+    while (orders.has(disk.bootOrder)) disk.bootOrder = (disk.bootOrder % 1000) + 1;
+    if (disk.bootOrder !== undefined) orders.add(disk.bootOrder);
+    const claim: string | undefined = source.claim?.name;
+    if (claim !== undefined && claims.has(claim)) return false;
+    if (claim !== undefined) claims.add(claim);
+    return true;
+  });
+  if (spec.disks === undefined) delete spec.disks;
+}
+
+function repairNetworks(spec: Loose, target: string): void {
+  if (spec.networks === undefined) return;
+  spec.networks = spec.networks.slice(0, 1);
+  for (const network of spec.networks) {
+    network.pod ??= {};
+    const seen = new Set<string>();
+    network.ports = network.ports?.filter((port: Loose) => {
+      const key = `${port.port}/${port.protocol ?? 'TCP'}`;
+      return !seen.has(key) && seen.add(key);
+    });
+    if (network.ports === undefined) delete network.ports;
+  }
+  if (spec.networks.length === 0 && !target.startsWith('.spec.networks')) delete spec.networks;
+}
+
+function repairCloudInit(cloudInit: Loose, target: string): void {
+  keepOne(cloudInit, ['userData', 'userDataSecretRef'], target, '.spec.cloudInit', { userData: '' });
+  const other = isAt(target, '.spec.cloudInit.networkData');
+  if ('networkData' in cloudInit && 'networkDataSecretRef' in cloudInit) {
+    delete cloudInit[other ? 'networkDataSecretRef' : 'networkData'];
+  }
+}
+
+function repairResources(spec: Loose): void {
+  const { requests = {}, limits = {} } = spec.resources;
+  const guest = parsedBytes(spec.memory.size)!;
+  const limit = parsedBytes(limits.memory);
+  if (limit !== undefined && limit <= guest) limits.memory = '32Ti';
+  if ((parsedBytes(requests.memory) ?? 0n) > (parsedBytes(limits.memory) ?? 2n ** 99n))
+    requests.memory = '16Mi';
+  if ((parsedCpu(requests.cpu) ?? 0) > (parsedCpu(limits.cpu) ?? Number.POSITIVE_INFINITY))
+    requests.cpu = limits.cpu;
+}
