@@ -6,6 +6,7 @@ import { Controller, type Outcome } from '../kube/controller.ts';
 import { leases, nodes, persistentvolumeclaims } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
 import { carryOut, type Hands, RefusedError, writeStatus } from './apply.ts';
+import { mayWait } from './calm.ts';
 import { neededClaims } from './claims.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
@@ -22,6 +23,8 @@ const DEFAULT_MACHINE_TYPE = 'pc-q35-10.0';
 const REFUSED_AGAIN = 10_000;
 /** Milliseconds in which a new pod usually gets its node: its first status waits for that, and is one write less. */
 const SETTLING = 300;
+/** Milliseconds that news wait which nobody waits for, so that those that follow closely are one write with them. */
+const CALM = 1000;
 
 export function virtualMachineController(deps: OperatorDeps): Controller {
   const caches = makeCaches(deps);
@@ -122,6 +125,8 @@ class Reconciler {
   readonly #fleet: FleetMetrics;
   /** When this process created each VM's pod: only to save a status write, so that losing it costs nothing. */
   readonly #created = new Map<string, number>();
+  /** Since when each VM has news that wait. */
+  readonly #waiting = new Map<string, number>();
 
   constructor(deps: OperatorDeps, sources: Sources, hands: Hands) {
     this.#deps = deps;
@@ -153,14 +158,15 @@ class Reconciler {
       return { after: settling };
     }
     // The status is written also after an error: it is then that a person looks at it.
-    await this.#report(world, plan, refusal);
+    const urgent = refusal !== undefined || failure !== undefined || plan.afterStatus.length > 0;
+    const calm = await this.#report(key, world, plan, refusal, urgent);
     if (failure) throw failure;
     for (const action of plan.afterStatus) {
       await carryOut(this.#hands, action, moment);
       this.#log(world, action);
     }
     if (!plan.decision) this.#created.delete(key);
-    const after = earliest([plan.after, refusal ? REFUSED_AGAIN : undefined]);
+    const after = earliest([plan.after, calm, refusal ? REFUSED_AGAIN : undefined]);
     return after === undefined ? undefined : { after: Math.max(after, 10) };
   }
 
@@ -175,12 +181,26 @@ class Reconciler {
     return undefined;
   }
 
-  async #report(world: World, plan: Plan, refusal: Wait | undefined): Promise<void> {
+  /** Writes the status where it changed; gives the milliseconds that the change may still wait. */
+  async #report(
+    key: string,
+    world: World,
+    plan: Plan,
+    refusal: Wait | undefined,
+    urgent: boolean,
+  ): Promise<number | undefined> {
     const { decision } = plan;
-    if (!decision) return;
+    const since = this.#waiting.get(key) ?? world.now;
+    this.#waiting.delete(key);
+    if (!decision) return undefined;
     const before = decision.vm.status;
     const status = statusOf(world, decision, refusal);
-    if (sameStatus(before, status)) return;
+    if (sameStatus(before, status)) return undefined;
+    const left = since + CALM - this.#sources.now();
+    if (!urgent && left > 0 && mayWait(before, status)) {
+      this.#waiting.set(key, since);
+      return left;
+    }
     const { namespace, name } = world;
     const uid = decision.vm.metadata.uid ?? '';
     await writeStatus(this.#hands, { namespace, name, uid }, status);
@@ -193,6 +213,7 @@ class Reconciler {
       };
       this.#deps.events.record(regarding, type, reason, message);
     }
+    return undefined;
   }
 
   #log({ namespace, name }: World, action: Plan['actions'][number]): void {
