@@ -191,11 +191,24 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
 }
 
 /**
- * Pushes images to a registry.
+ * Pushes one image to a registry.
  *
- * @param registry host and path without a trailing slash, such as `registry.example/vmstead`
- * @returns the references there
+ * @param registry host and path, such as `registry.example/vmstead`
+ * @returns the reference there
  */
+export async function pushImage(
+  image: string,
+  registry: string,
+  options: BuildOptions = {},
+): Promise<string> {
+  const reference = `${registry.replace(/\/+$/, '')}/${image.replace(/^vmstead\//, '')}`;
+  await docker(['tag', image, reference]);
+  options.report?.(`pushing ${reference}`);
+  await docker(['push', reference]);
+  return reference;
+}
+
+/** Pushes images to a registry, as {@link pushImage}, and names them there. */
 export async function pushImages(
   images: Images,
   registry: string,
@@ -203,11 +216,7 @@ export async function pushImages(
 ): Promise<Images> {
   const pushed = { ...images };
   for (const name of ['operator', 'launcher', 'agent'] as const) {
-    const reference = `${registry.replace(/\/+$/, '')}/${images[name].replace(/^vmstead\//, '')}`;
-    await docker(['tag', images[name], reference]);
-    options.report?.(`pushing ${reference}`);
-    await docker(['push', reference]);
-    pushed[name] = reference;
+    pushed[name] = await pushImage(images[name], registry, options);
   }
   return pushed;
 }

@@ -1,14 +1,39 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Images } from '../images/build.ts';
 import { kubectl } from '../test/cluster/kubectl.ts';
 import { binaries, root, stateDirectory } from './paths.ts';
+import { SetupError } from './steps/step.ts';
 
 /** Where `npm run images -- --push` notes what it pushed, as chart values. */
 export const pushedImagesPath = join(stateDirectory, 'pushed-images.json');
+
+/** Where it notes the example's guest, which the chart knows nothing of. */
+export const pushedGuestPath = join(stateDirectory, 'pushed-guest.json');
+
+/** The image that examples/vm.yaml boots. */
+export const exampleGuest = 'vmstead/guest-tiny:dev';
+
+/**
+ * What `npm run images -- --push` pushed last, for a cluster that is not on this machine.
+ *
+ * @throws SetupError when it has not been run
+ */
+export async function pushedImages(): Promise<{ images: Images; guest: string }> {
+  try {
+    const { images } = JSON.parse(await readFile(pushedImagesPath, 'utf8')) as { images: Images };
+    const { guest } = JSON.parse(await readFile(pushedGuestPath, 'utf8')) as { guest: string };
+    return { images, guest };
+  } catch {
+    throw new SetupError(
+      'your cluster needs the images in a registry: run "npm run images -- --push REGISTRY" first',
+    );
+  }
+}
 
 /** Where the chart goes unless told otherwise. */
 export const releaseNamespace = 'vmstead-system';

@@ -3,19 +3,18 @@ import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImages, type Images } from '../../images/build.ts';
-import { clusterProvider } from '../../test/cluster/index.ts';
+import { clusterProvider, clusterSource } from '../../test/cluster/index.ts';
 import { kubectl, kubectlPath } from '../../test/cluster/kubectl.ts';
 import type { Cluster } from '../../test/cluster/provider.ts';
-import { deploy, helmPath, pushedImagesPath } from '../deploy.ts';
+import { deploy, exampleGuest, helmPath, pushedImages } from '../deploy.ts';
 import { root, stateDirectory } from '../paths.ts';
 import { chartSteps, clusterSteps, exampleSteps, imageSteps, setUp } from '../steps/index.ts';
+import { hasProgram } from '../steps/packages.ts';
 import { elapsed } from '../steps/reporter.ts';
 import { SetupError, type Step, type StepContext } from '../steps/step.ts';
 import { proof, type VirtualMachineView, vmIsUp, waitingFor } from './proof.ts';
 
 const example = 'examples/vm.yaml';
-/** The image that the example boots from. */
-const exampleImage = 'vmstead/guest-tiny:dev';
 const guestTimeout = 180_000;
 
 /** A step that is asked for each time; what it makes is seen when it has run. */
@@ -38,12 +37,10 @@ function always(
   };
 }
 
-async function pushedImages(): Promise<Images> {
-  const text = await readFile(pushedImagesPath, 'utf8').catch(() => undefined);
-  if (text !== undefined) return (JSON.parse(text) as { images: Images }).images;
-  throw new SetupError(
-    'your cluster needs the images in a registry: run "npm run images -- --push REGISTRY" first',
-  );
+/** The example with the guest's image where the cluster finds it; what people read in it stays as it is. */
+async function exampleManifest(guest: string): Promise<string> {
+  const manifest = await readFile(join(root, example), 'utf8');
+  return manifest.replaceAll(exampleGuest, guest);
 }
 
 async function readVm(kubeconfig: string): Promise<VirtualMachineView> {
@@ -53,8 +50,8 @@ async function readVm(kubeconfig: string): Promise<VirtualMachineView> {
 }
 
 /** Applies the example and waits for its guest. @throws Error with what the VM says it waits for */
-async function bootExample(context: StepContext, kubeconfig: string): Promise<void> {
-  await kubectl(kubeconfig, ['apply', '--filename', join(root, example)]);
+async function bootExample(context: StepContext, kubeconfig: string, guest: string): Promise<void> {
+  await kubectl(kubeconfig, ['apply', '--filename', '-'], await exampleManifest(guest));
   const deadline = Date.now() + guestTimeout;
   for (;;) {
     const vm = await readVm(kubeconfig);
@@ -65,6 +62,13 @@ async function bootExample(context: StepContext, kubeconfig: string): Promise<vo
     }
     await sleep(300);
   }
+}
+
+/** @throws SetupError naming the programs that are not there */
+async function requirePrograms(...names: string[]): Promise<void> {
+  const missing = [];
+  for (const name of names) if (!(await hasProgram(name))) missing.push(name);
+  if (missing.length > 0) throw new SetupError(`for a cluster of your own install ${missing.join(' and ')}`);
 }
 
 /** Puts kubectl, helm and kubectl-vm of this set-up where a person can add one folder to the PATH. */
@@ -87,8 +91,13 @@ async function linkPrograms(): Promise<string> {
 /** Sets up what is missing, starts the cluster, installs the chart, boots the example, and proves it. */
 export async function run(): Promise<number> {
   const start = Date.now();
-  const own = process.env.VMSTEAD_KUBECONFIG !== undefined;
+  const source = clusterSource();
+  if (source !== 'local') await requirePrograms('kubectl', 'helm');
+  /** Steps that are only needed where the images, or the cluster too, are made here. */
+  const forImages = (names: readonly string[]): readonly string[] => (source === 'own' ? [] : names);
+  const forCluster = (names: readonly string[]): readonly string[] => (source === 'local' ? names : []);
   let images: Images | undefined;
+  let guest = exampleGuest;
   let cluster: Cluster | undefined;
   const report =
     (context: StepContext) =>
@@ -97,19 +106,22 @@ export async function run(): Promise<number> {
       context.progress(undefined, message);
     };
   const steps = [
-    always('images', 'Images', own ? [] : imageSteps, async (context) => {
-      images = own ? await pushedImages() : await buildImages({ report: report(context) });
+    always('images', 'Images', forImages(imageSteps), async (context) => {
+      if (source === 'own') ({ images, guest } = await pushedImages());
+      else images = await buildImages({ report: report(context) });
     }),
-    always('cluster', 'Cluster', own ? [] : clusterSteps, async (context) => {
+    always('cluster', 'Cluster', forCluster(clusterSteps), async (context) => {
       cluster = await clusterProvider().ensure(report(context));
     }),
-    always('load', 'Images on the nodes', ['cluster', 'images', ...(own ? [] : exampleSteps)], async () => {
-      await cluster!.loadImages([...Object.values(images!), ...(own ? [] : [exampleImage])]);
+    always('load', 'Images on the nodes', ['cluster', 'images', ...forImages(exampleSteps)], async () => {
+      await cluster!.loadImages([...Object.values(images!), guest]);
     }),
-    always('chart', 'Helm chart', ['load', ...(own ? [] : chartSteps)], async () => {
+    always('chart', 'Helm chart', ['load', ...forCluster(chartSteps)], async () => {
       await deploy(cluster!.kubeconfigPath, images!);
     }),
-    always('vm', `VM of ${example}`, ['chart'], (context) => bootExample(context, cluster!.kubeconfigPath)),
+    always('vm', `VM of ${example}`, ['chart'], async (context) => {
+      await bootExample(context, cluster!.kubeconfigPath, guest);
+    }),
   ];
   await setUp(['vm'], steps);
 

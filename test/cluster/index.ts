@@ -1,3 +1,4 @@
+import { resolve } from 'node:path';
 import { externalProvider } from './external.ts';
 import { LocalProvider } from './local/cluster.ts';
 import type { ClusterProvider } from './provider.ts';
@@ -11,14 +12,22 @@ const runningTests = 'VMSTEAD_TEST_RUN';
 /**
  * Where the cluster comes from: a person's own (`VMSTEAD_KUBECONFIG`), kind's published image
  * (`VMSTEAD_PROVIDER=kind`), or the one built here.
+ */
+export function clusterSource(): 'own' | 'published' | 'local' {
+  if (process.env.VMSTEAD_KUBECONFIG) return 'own';
+  return process.env.VMSTEAD_PROVIDER === 'kind' ? 'published' : 'local';
+}
+
+/**
+ * The provider of the cluster that {@link clusterSource} names.
  *
  * @param fallbackName the cluster's name unless `VMSTEAD_CLUSTER` says another one
  */
 export function clusterProvider(fallbackName = 'vmstead'): ClusterProvider {
   const name = process.env.VMSTEAD_CLUSTER ?? fallbackName;
-  const own = process.env.VMSTEAD_KUBECONFIG;
-  if (own) return externalProvider(own);
-  if (process.env.VMSTEAD_PROVIDER === 'kind') return publishedProvider(name);
+  const source = clusterSource();
+  if (source === 'own') return externalProvider(resolve(process.env.VMSTEAD_KUBECONFIG ?? ''));
+  if (source === 'published') return publishedProvider(name);
   return new LocalProvider(name, process.env[runningTests] === name);
 }
 
