@@ -32,8 +32,9 @@ const agentOn = async (node: string, part = 'agent') => {
 
 /** The agent's metrics on a node, by name. */
 async function metrics(node: string): Promise<Record<string, number>> {
-  const { status } = await agentOn(node);
-  const { stdout } = await bed.cluster.node(node).exec(`curl -sf http://${status?.podIP}:9096/metrics`);
+  const script = "fetch('http://localhost:9096/metrics').then((r) => r.text()).then((t) => console.log(t))";
+  const pod = (await agentOn(node)).metadata.name;
+  const stdout = await bed.kubectl('exec', '-n', NAMESPACE, pod, '--', 'node', '-e', script);
   const lines = stdout.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   return Object.fromEntries(
     lines.map((line) => [line.replace(/[ {].*/, ''), Number(line.split(' ').at(-1))]),
