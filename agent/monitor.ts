@@ -18,11 +18,13 @@ export interface MonitorOptions {
   minimumInstructionsPerSecond: number;
   /** Seconds between two proofs. */
   proofInterval: number;
+  /** Milliseconds between two looks. */
+  lookInterval?: number;
   log: Log;
 }
 
 /** What is known of the node's KVM right now. */
-export async function observeKvm(options: Omit<MonitorOptions, 'log'>): Promise<Verdict> {
+async function observeKvm(options: MonitorOptions): Promise<Verdict> {
   const present = await access(options.kernelDevice).then(
     () => true,
     () => false,
@@ -56,7 +58,8 @@ export async function monitorKvm(
       onVerdict(verdict);
     }
     last = verdict;
-    const pause = last.instructionsPerSecond > 0 || looks > FIRST_LOOKS ? LOOK_INTERVAL : FIRST_LOOK_INTERVAL;
+    const first = last.instructionsPerSecond === 0 && looks < FIRST_LOOKS;
+    const pause = options.lookInterval ?? (first ? FIRST_LOOK_INTERVAL : LOOK_INTERVAL);
     await sleep(pause, undefined, { signal }).catch(() => {});
   }
 }

@@ -6,12 +6,12 @@
 import type { V1Deployment } from '@kubernetes/client-node';
 import type { Logger } from 'pino';
 import { LABEL, LAUNCHER_FINALIZER, MANAGED_BY } from '../crds/api.ts';
-import { OPERATOR_NAME } from './config.ts';
+import { CHANNEL_SECRET, OPERATOR_NAME } from './config.ts';
 import { createClient, type KubeClient } from './kube/client.ts';
 import { connectionFromEnvironment } from './kube/connection.ts';
 import { orNotFound } from './kube/errors.ts';
 import type { ObjectRef, Stored } from './kube/object.ts';
-import { define, leases, type Pod, pods } from './kube/resources.ts';
+import { define, endpointslices, leases, type Pod, pods, secrets } from './kube/resources.ts';
 import { sleep } from './kube/sleep.ts';
 import { createTransport } from './kube/transport.ts';
 import { createLogger } from './log.ts';
@@ -77,14 +77,28 @@ async function letGo({ client, log }: UninstallOptions, pod: Pod, proved: boolea
   log.info({ namespace, pod: name, proved }, proved ? 'VM ended' : 'VM not seen to end; its pod was let go');
 }
 
+/** Deletes what the operator made for itself, and Helm knows nothing of. */
+async function tidy({ client, namespace }: UninstallOptions, unproved: readonly string[]): Promise<void> {
+  await orNotFound(client.delete(endpointslices, { namespace, name: OPERATOR_NAME }));
+  await orNotFound(client.delete(leases, { namespace, name: OPERATOR_NAME }));
+  // A launcher that may still run somewhere knows this certificate only.
+  if (unproved.length === 0) await orNotFound(client.delete(secrets, { namespace, name: CHANNEL_SECRET }));
+}
+
 /**
  * Ends all VMs and lets their pods go.
  *
  * @returns pods that were let go though their end was not seen: on silent nodes, or slower than the deadline
  */
 export async function uninstall(options: UninstallOptions): Promise<readonly string[]> {
-  const { client, watchNamespace, log } = options;
   await stopOperator(options);
+  const unproved = await endAll(options);
+  await tidy(options, unproved);
+  return unproved;
+}
+
+async function endAll(options: UninstallOptions): Promise<readonly string[]> {
+  const { client, watchNamespace, log } = options;
   const list = async () =>
     await client.list(pods, {
       namespace: watchNamespace,
