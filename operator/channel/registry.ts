@@ -153,7 +153,7 @@ export class LauncherRegistry {
       socket,
       {
         message: (message) => this.#receive(entry, connection, message),
-        closed: (reason) => this.#lost(entry, connection, reason),
+        closed: (reason) => this.#lost(entry, reason),
       },
       this.#options.timing,
     );
@@ -195,13 +195,10 @@ export class LauncherRegistry {
     }
   }
 
-  #lost(entry: Entry, connection: Connection, reason: string): void {
+  #lost(entry: Entry, reason: string): void {
     this.#connected--;
-    if (entry.connection !== connection) return;
     entry.connection = undefined;
     const { podUid } = entry.identity;
-    // A newer connection has taken the entry's place already: its commands are not lost.
-    if (this.#entries.get(podUid) !== entry) return;
     this.#log(entry).info({ reason }, 'launcher disconnected');
     for (const pending of Array.from(this.#pending.values())) {
       if (pending.podUid === podUid)
