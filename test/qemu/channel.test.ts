@@ -1,9 +1,11 @@
 /** A launcher and an operator on the channel; the guest's network, and what it must not reach. */
+import { spawn } from 'node:child_process';
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { docker } from '../../images/docker.ts';
+import { binary } from '../../setup/paths.ts';
 import { TestOperator } from './support/channel.ts';
 import { type GuestFolder, tinyGuest } from './support/guest.ts';
 import { fileDisk, Launcher, machine } from './support/launcher.ts';
@@ -55,6 +57,23 @@ async function startWith(operator: TestOperator, commandLine = ''): Promise<Laun
   });
 }
 
+/** promtool's own opinion of names, types and help. */
+async function promtoolApproves(text: string): Promise<void> {
+  const promtool = spawn(binary('promtool', 'promtool'), ['check', 'metrics'], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+  });
+  let words = '';
+  promtool.stdout.on('data', (chunk) => {
+    words += chunk;
+  });
+  promtool.stderr.on('data', (chunk) => {
+    words += chunk;
+  });
+  promtool.stdin.end(text);
+  const code = await new Promise((resolve) => promtool.once('close', resolve));
+  expect([code, words]).toEqual([0, '']);
+}
+
 test('reports, commands and metrics of a VM, and what its guest reaches', { timeout: 180_000 }, async () => {
   await using operator = await TestOperator.start(gateway, folder);
   await using launcher = await startWith(operator, 'vmstead.heartbeat=0.2');
@@ -101,6 +120,8 @@ test('reports, commands and metrics of a VM, and what its guest reaches', { time
   expect(text).toMatch(/vmstead_vm_storage_read_traffic_bytes_total\{drive="data",[^}]*\} [1-9]/);
   expect(text).toMatch(/vmstead_vm_vcpu_seconds_total\{id="0",[^}]*\} [1-9]/);
   expect(text).toMatch(/vmstead_vm_network_receive_bytes_total\{interface="default",[^}]*\} [1-9]/);
+
+  await promtoolApproves(text);
 
   // By no address of its pod does the guest get a word out of /metrics; its own port shows that the probe works.
   for (const address of ['10.0.2.2', ip, '127.0.0.1']) {
