@@ -32,8 +32,9 @@ export async function session(cluster: Cluster, pod: string, onOpen: () => void)
   const complaints: Buffer[] = [];
   const stderr = new PassThrough().on('data', (chunk: Buffer) => complaints.push(chunk));
   const { promise: ended, resolve: end } = Promise.withResolvers<Ending>();
+  let inputEnded = false;
   const onStatus = (status: V1Status): void => {
-    if (status.status === 'Success') end({ by: 'guest' });
+    if (status.status === 'Success') end({ by: inputEnded ? 'person' : 'guest' });
     else
       end({ by: 'failure', message: Buffer.concat(complaints).toString().trim() || (status.message ?? '') });
   };
@@ -59,6 +60,7 @@ export async function session(cluster: Cluster, pod: string, onOpen: () => void)
     if (leave) end({ by: 'person' });
   };
   const onEof = (): void => {
+    inputEnded = true;
     input.end();
   };
   using _terminal = takeTerminal();
