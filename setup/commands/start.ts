@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
-import { join, relative } from 'node:path';
+import { isAbsolute, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildImages, type Images } from '../../images/build.ts';
 import { clusterProvider, clusterSource } from '../../test/cluster/index.ts';
@@ -64,10 +64,12 @@ async function bootExample(context: StepContext, kubeconfig: string, guest: stri
   }
 }
 
-/** @throws SetupError naming the programs that are not there */
-async function requirePrograms(...names: string[]): Promise<void> {
-  const missing = [];
-  for (const name of names) if (!(await hasProgram(name))) missing.push(name);
+/** @throws SetupError naming those of kubectl and helm that are neither built here nor a person's own */
+async function requirePrograms(): Promise<void> {
+  const missing: string[] = [];
+  for (const path of [kubectlPath(), helmPath()]) {
+    if (!isAbsolute(path) && !(await hasProgram(path))) missing.push(path);
+  }
   if (missing.length > 0) throw new SetupError(`for a cluster of your own install ${missing.join(' and ')}`);
 }
 
@@ -92,7 +94,7 @@ async function linkPrograms(): Promise<string> {
 export async function run(): Promise<number> {
   const start = Date.now();
   const source = clusterSource();
-  if (source !== 'local') await requirePrograms('kubectl', 'helm');
+  if (source !== 'local') await requirePrograms();
   /** Steps that are only needed where the images, or the cluster too, are made here. */
   const forImages = (names: readonly string[]): readonly string[] => (source === 'own' ? [] : names);
   const forCluster = (names: readonly string[]): readonly string[] => (source === 'local' ? names : []);
