@@ -173,6 +173,8 @@ async function importImage(node: NodeHandle, image: SavedImage): Promise<void> {
     done
     tar --create --transform 's/^${image.index}$/index.json/' oci-layout ${image.index} $files \\
       | ctr --namespace k8s.io images import --local --snapshotter overlayfs -
+    # Of a name that was there before, the runtime does not make the second name that it mounts image volumes by.
+    ctr --namespace k8s.io images tag --force '${fullName(image.reference)}' 'sha256:${image.documents[1]}' > /dev/null
     mkdir -p ${marks}
     echo '${image.index}' > '${mark}'`);
   if (result.exitCode !== 0) {

@@ -1,6 +1,8 @@
 /** The system under test: the chart, installed on the tests' cluster with the images of this checkout. */
 import { buildImages, type Images } from '../../../images/build.ts';
+import { buildTinyGuest } from '../../../images/guests/build.ts';
 import { deploy } from '../../../setup/deploy.ts';
+import { cacheDirectory } from '../../../setup/paths.ts';
 import { type Cluster, testClusterProvider } from '../../cluster/index.ts';
 
 /** The tiny guest: its kernel and initrd, as an OCI image. */
@@ -13,6 +15,7 @@ export async function installRelease(
 ): Promise<{ cluster: Cluster; images: Images }> {
   const cluster = await testClusterProvider().ensure(report);
   const images = await buildImages({ report });
+  await buildTinyGuest(cacheDirectory, report);
   await cluster.loadImages([...Object.values(images), tinyImage]);
   report('installing the chart');
   await deploy(cluster.kubeconfigPath, images, values);
