@@ -23,11 +23,6 @@ export interface ConnectionHandlers {
   readonly closed: (reason: string) => void;
 }
 
-export interface ConnectionTiming {
-  /** Milliseconds of silence after which the connection is dead. */
-  readonly silentAfterMs: number;
-}
-
 /** One launcher's socket after the upgrade: checked messages up, commands down, dead after silence. */
 export class Connection {
   readonly identity: LauncherIdentity;
@@ -38,18 +33,13 @@ export class Connection {
   readonly #silence: NodeJS.Timeout;
   #closed = false;
 
-  constructor(
-    identity: LauncherIdentity,
-    socket: Duplex,
-    handlers: ConnectionHandlers,
-    timing: ConnectionTiming = { silentAfterMs: HEARTBEAT_DEADLINE },
-  ) {
+  constructor(identity: LauncherIdentity, socket: Duplex, handlers: ConnectionHandlers) {
     this.identity = identity;
     this.#socket = socket;
     this.#handlers = handlers;
     this.#silence = setTimeout(
-      () => this.close(`silent for ${timing.silentAfterMs / 1000} s`),
-      timing.silentAfterMs,
+      () => this.close(`silent for ${HEARTBEAT_DEADLINE / 1000} s`),
+      HEARTBEAT_DEADLINE,
     );
     socket.on('data', (piece: Buffer) => this.#read(piece));
     socket.on('error', (error) => this.close(error.message));

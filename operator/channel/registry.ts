@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
 import type { CommandName, LauncherReport, UpMessage } from '../../crds/channel.ts';
-import { Connection, type ConnectionTiming } from './connection.ts';
+import { Connection } from './connection.ts';
 import type { LauncherIdentity } from './identity.ts';
 
 type Hello = Extract<UpMessage, { type: 'hello' }>;
@@ -52,7 +52,6 @@ interface PendingCommand {
 export interface RegistryOptions {
   readonly log: Logger;
   readonly now?: () => Date;
-  readonly timing?: ConnectionTiming;
   readonly commandDeadlineMs?: number;
 }
 
@@ -148,15 +147,10 @@ export class LauncherRegistry {
       connectedAt: now,
       lastHeardAt: previous?.lastHeardAt ?? now,
     };
-    const connection = new Connection(
-      identity,
-      socket,
-      {
-        message: (message) => this.#receive(entry, connection, message),
-        closed: (reason) => this.#lost(entry, reason),
-      },
-      this.#options.timing,
-    );
+    const connection = new Connection(identity, socket, {
+      message: (message) => this.#receive(entry, connection, message),
+      closed: (reason) => this.#lost(entry, reason),
+    });
     entry.connection = connection;
     this.#connected++;
     this.#entries.delete(identity.podUid);
