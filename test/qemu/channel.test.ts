@@ -5,16 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { docker } from '../../images/docker.ts';
+import type { TinyGuest } from '../../images/guests/build.ts';
 import { binary } from '../../setup/paths.ts';
 import { TestOperator } from './support/channel.ts';
-import { type GuestFolder, tinyGuest } from './support/guest.ts';
-import { fileDisk, Launcher, machine } from './support/launcher.ts';
+import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
 /** A network of Docker's without a way out, and its gateway: this machine. */
 const NETWORK = `vmstead-test-${process.pid}`;
 let gateway: string;
-let guest: GuestFolder;
+let guest: TinyGuest;
 let folder: string;
 
 beforeAll(async () => {
@@ -27,7 +27,6 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await docker(['network', 'rm', NETWORK]);
-  await guest[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -51,7 +50,7 @@ async function startWith(operator: TestOperator, commandLine = ''): Promise<Laun
     channel: { addresses: ['127.0.0.1:1', address], serverName, caCertificate },
   });
   return await Launcher.start(description, {
-    guest: guest.path,
+    guest,
     docker: [`--network=${NETWORK}`],
     prepare: (etc) => copyFile(join(folder, 'token'), join(etc, 'token')),
   });

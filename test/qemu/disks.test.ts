@@ -5,21 +5,20 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type GuestFolder, tinyGuest } from './support/guest.ts';
-import { fileDisk, Launcher, machine } from './support/launcher.ts';
+import type { TinyGuest } from '../../images/guests/build.ts';
+import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const run = promisify(execFile);
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
 const MIB = 1024 * 1024;
 
-let guest: GuestFolder;
+let guest: TinyGuest;
 let folder: string;
 beforeAll(async () => {
   guest = await tinyGuest();
   folder = await mkdtemp(join(tmpdir(), 'vmstead-disks-'));
 });
 afterAll(async () => {
-  await guest[Symbol.asyncDispose]();
   await rm(folder, { recursive: true, force: true });
 });
 
@@ -27,7 +26,7 @@ test('a full volume pauses the guest, room lets it go on, and nothing is lost', 
   timeout: 180_000,
 }, async () => {
   await using launcher = await Launcher.start(machine('', { disks: [fileDisk('data', 48 * MIB)] }), {
-    guest: guest.path,
+    guest,
     // 40 MiB, a part of which something else fills up.
     docker: ['--tmpfs=/disks/data:mode=1777,size=64m'],
   });
@@ -62,7 +61,7 @@ test('a throw-away overlay stops at its bound, and its image stays as it was', {
   await using launcher = await Launcher.start(
     machine('', { disks: [root], terminationGracePeriodSeconds: 3 }),
     {
-      guest: guest.path,
+      guest,
       docker: [`--volume=${image}:/image:ro`],
     },
   );
@@ -83,12 +82,12 @@ test('two launchers on one file, and on one device through two nodes: the second
 }, async () => {
   const disks = join(folder, 'shared');
   await using first = await Launcher.start(machine('', { disks: [fileDisk('data')] }), {
-    guest: guest.path,
+    guest,
     disks,
   });
   await first.guestSays(UP, 1, 60);
   await using second = await Launcher.start(machine('', { disks: [fileDisk('data')] }), {
-    guest: guest.path,
+    guest,
     disks,
   });
   expect(await second.ended()).toMatchObject({ exitCode: 69, message: { result: 'DiskBusy' } });
@@ -101,7 +100,7 @@ test('two launchers on one file, and on one device through two nodes: the second
   try {
     const device = { ...fileDisk('data'), backend: { type: 'block', path: '/dev/vmstead/data' } as const };
     const withDevice = {
-      guest: guest.path,
+      guest,
       docker: [`--device=${loop}:/dev/vmstead/data:rwm`],
     };
     await using owner = await Launcher.start(machine('', { disks: [device] }), withDevice);
@@ -130,7 +129,7 @@ test('UEFI keeps its variables, cloud-init data reach the guest', { timeout: 180
     memoryMiB: 256,
     cloudInit: { instanceId: 'i-7', hostname: 'seeded', userData: { inline: '#cloud-config\n' } },
   });
-  await using launcher = await Launcher.start(description, { guest: guest.path });
+  await using launcher = await Launcher.start(description, { guest });
   await launcher.guestSays(/VMSTEAD-CLOUD-INIT .*instance-id=i-7 hostname=seeded/, 1, 100);
   const variables = await stat(join(launcher.folder, 'state', 'uefi-variables.fd'));
   expect(variables.size).toBe(540_672);

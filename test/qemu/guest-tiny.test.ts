@@ -3,12 +3,14 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { buildTinyGuest, type TinyGuest } from '../../images/guests/build.ts';
 import { iso9660 } from '../../launcher/seed/iso9660.ts';
 import { cacheDirectory } from '../../setup/paths.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { BareQemu, uefiFirmware } from './support/bare-qemu.ts';
+
+vi.setConfig({ testTimeout: 180_000 });
 
 let guest: TinyGuest;
 let folder: string;
@@ -24,8 +26,8 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 function boot(commandLine: string, ...args: string[]): BareQemu {
   const append = `console=ttyS0 quiet panic=-1 ${commandLine}`.trim();
   return new BareQemu({
-    mounts: { [guest.kernel]: '/vmlinuz', [guest.initrd]: '/initrd.img', [folder]: '/disks' },
-    args: ['-kernel', '/vmlinuz', '-initrd', '/initrd.img', '-append', append, ...args],
+    mounts: { [guest.uncompressedKernel]: '/vmlinux', [guest.initrd]: '/initrd.img', [folder]: '/disks' },
+    args: ['-kernel', '/vmlinux', '-initrd', '/initrd.img', '-append', append, ...args],
   });
 }
 

@@ -1,16 +1,15 @@
 /** A launcher, its QEMU and its guest through their ends: each of them killed, alone and together. */
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type GuestFolder, tinyGuest } from './support/guest.ts';
-import { fileDisk, Launcher, machine } from './support/launcher.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { TinyGuest } from '../../images/guests/build.ts';
+import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
-let guest: GuestFolder;
+let guest: TinyGuest;
 beforeAll(async () => {
   guest = await tinyGuest();
 });
-afterAll(() => guest[Symbol.asyncDispose]());
 
 const start = (commandLine?: string, changes?: Parameters<typeof machine>[1], options = {}) =>
-  Launcher.start(machine(commandLine, changes), { guest: guest.path, ...options });
+  Launcher.start(machine(commandLine, changes), { guest, ...options });
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
 const HEARTBEAT = /VMSTEAD-HEARTBEAT boot_id=(\S+) seq=(\d+)/;

@@ -8,12 +8,14 @@ import { promisify } from 'node:util';
 import type { MachineDescription, TerminationMessage } from '../../../crds/machine-description.ts';
 import { buildImages } from '../../../images/build.ts';
 import { docker } from '../../../images/docker.ts';
+import { buildTinyGuest, type TinyGuest } from '../../../images/guests/build.ts';
+import { cacheDirectory } from '../../../setup/paths.ts';
 
 const run = promisify(execFile);
 
 interface LauncherOptions {
-  /** Folder with vmlinuz and initrd.img, mounted at /kernel. */
-  guest: string;
+  /** Kernel and initial RAM disk, mounted at /kernel. */
+  guest: Pick<TinyGuest, 'kernel' | 'initrd'>;
   /** Further arguments of `docker run`. */
   docker?: string[];
   env?: Record<string, string>;
@@ -26,6 +28,11 @@ interface LauncherOptions {
 export interface Ended {
   exitCode: number;
   message: TerminationMessage;
+}
+
+/** The tiny guest, which the set-up has made. */
+export async function tinyGuest(): Promise<TinyGuest> {
+  return await buildTinyGuest(cacheDirectory);
 }
 
 /** A small machine that boots the tiny guest. */
@@ -100,7 +107,8 @@ export class Launcher implements AsyncDisposable {
       `${path}:mode=1777`,
     ]);
     const mounts = [
-      [options.guest, '/kernel:ro'],
+      [options.guest.kernel, '/kernel/vmlinuz:ro'],
+      [options.guest.initrd, '/kernel/initrd.img:ro'],
       [join(folder, 'etc'), '/etc/vmstead:ro'],
       [join(folder, 'termination-log'), '/dev/termination-log'],
       [disks, '/disks'],
