@@ -1,18 +1,9 @@
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CommandModule } from '../commands.ts';
 import { root } from '../paths.ts';
 import { setUp, testSteps } from '../steps/index.ts';
-
-/** Runs a program with its output where ours goes; returns its exit code. */
-export async function passThrough(command: string, args: readonly string[]): Promise<number> {
-  const child = spawn(command, args, { cwd: root, stdio: ['inherit', 'inherit', 'inherit'] });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('exit', (code) => resolve(code ?? 1));
-  });
-}
+import { passThrough } from './pass-through.ts';
 
 /** A command that is a program of its own elsewhere in the project. */
 export function scriptCommand(path: string, needs: 'nothing' | 'tests'): CommandModule {

@@ -4,7 +4,7 @@ import { generatedFiles } from '../../crds/generate.ts';
 import { root, stateDirectory } from '../paths.ts';
 import { elapsed } from '../steps/reporter.ts';
 import { runLogged } from '../steps/run.ts';
-import { passThrough } from './script.ts';
+import { passThrough } from './pass-through.ts';
 import { type Counts, countTests } from './test-report.ts';
 
 /** One line of `npm test`. */

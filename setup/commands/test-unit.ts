@@ -1,4 +1,4 @@
-import { passThrough } from './script.ts';
+import { passThrough } from './pass-through.ts';
 
 /** More arguments go to vitest: a file, `--watch`, … */
 export async function run(args: readonly string[]): Promise<number> {
