@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VmsteadError } from '../../crds/errors.ts';
+import { isNotFound } from '../../operator/kube/errors.ts';
 import type { StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
 import { parseDuration, vmName } from '../arguments.ts';
 import { type Cluster, connect, getVm } from '../cluster.ts';
@@ -27,9 +28,7 @@ export async function console({ options, names: [given = ''], io }: Invocation):
     const ending = await session(cluster, vm.status!.launcher!.podName!, () =>
       io.note(`Connected to ${name}; Ctrl-] leaves.`),
     ).catch(async (error: unknown) => {
-      // The pod is known a moment before its container runs.
-      const early = error instanceof VmsteadError && error.code === 'Unreachable';
-      if (!early || Date.now() > deadline || !(await isStarting(cluster, name))) throw error;
+      if (Date.now() > deadline || !(await mayCome(cluster, name, error))) throw error;
       await sleep(POLL_MS);
       return undefined;
     });
@@ -52,6 +51,12 @@ export async function console({ options, names: [given = ''], io }: Invocation):
         );
     }
   }
+}
+
+/** Whether the pod that failed us is about to run, or has just made room for another. */
+async function mayCome(cluster: Cluster, name: string, error: unknown): Promise<boolean> {
+  if (isNotFound(error)) return true;
+  return error instanceof VmsteadError && error.code === 'Unreachable' && (await isStarting(cluster, name));
 }
 
 async function isStarting(cluster: Cluster, name: string): Promise<boolean> {

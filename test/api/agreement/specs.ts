@@ -7,7 +7,7 @@ import type { StructuralSchema } from '../../../crds/to-crd.ts';
 export type Json = null | boolean | number | string | Json[] | { [member: string]: Json };
 
 /** An optional member is there once in so many times when nothing forces it. */
-const OPTIONAL = 6;
+const OPTIONAL = 4;
 const LONGEST_TEXT = 24;
 
 /** Off the path to a target every target makes the same: built once. */
@@ -49,7 +49,15 @@ function object(schema: StructuralSchema, path: string, target: string): fc.Arbi
     const at = `${path}.${name}`;
     const there = schema.required?.includes(name) || target === at || /^[.[{]/.test(rest(target, at));
     const value = valid(member, at, target);
-    return [name, there ? value : fc.option(value, { nil: undefined, freq: OPTIONAL - 1 })] as const;
+    return [
+      name,
+      there
+        ? value
+        : fc.oneof(
+            { arbitrary: value, weight: 1 },
+            { arbitrary: fc.constant(undefined), weight: OPTIONAL - 1 },
+          ),
+    ] as const;
   });
   return fc
     .record(Object.fromEntries(members))
