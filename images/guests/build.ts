@@ -5,11 +5,12 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { docker, hasImage } from '../docker.ts';
 import { type ImageFile, writeOciLayout } from './oci-layout.ts';
+import { uncompressedKernel } from './uncompressed-kernel.ts';
 
 const here = import.meta.dirname;
 
@@ -26,11 +27,14 @@ export interface GuestImage {
 
 /** Debian's cloud kernel and a small initial RAM disk: up in 2 to 3 s under emulation. */
 export interface TinyGuest {
+  /** As Debian has it (bzImage). */
   kernel: string;
+  /** The same, uncompressed: boots sooner from BIOS; UEFI does not take it. */
+  uncompressedKernel: string;
   initrd: string;
   /** A qcow2 disk that boots the same from BIOS and UEFI. */
   disk: string;
-  /** `/boot/vmlinuz` and `/boot/initrd.img`. */
+  /** `/boot/vmlinuz`, `/boot/vmlinux` and `/boot/initrd.img`. */
   kernelImage: GuestImage;
   /** `/disk/disk.qcow2`. */
   diskImage: GuestImage;
@@ -53,7 +57,7 @@ interface ImageRecipe {
 
 interface Recipe {
   name: string;
-  /** Folders of sources. */
+  /** Folders and files that decide the result. */
   sources: readonly string[];
   images: readonly ImageRecipe[];
   /** Makes the guest's files in `output`. */
@@ -65,11 +69,15 @@ const QEMU_USER = 107;
 
 const tiny: Recipe = {
   name: 'tiny',
-  sources: ['tiny', 'disk', 'tools'],
+  sources: ['tiny', 'disk', 'tools', 'uncompressed-kernel.ts'],
   images: [
     {
       name: 'vmstead/guest-tiny',
-      files: { '/boot/vmlinuz': 'vmlinuz', '/boot/initrd.img': 'initrd.img' },
+      files: {
+        '/boot/vmlinuz': 'vmlinuz',
+        '/boot/vmlinux': 'vmlinux',
+        '/boot/initrd.img': 'initrd.img',
+      },
       owner: 0,
     },
     { name: 'vmstead/disk-tiny', files: { '/disk/disk.qcow2': 'disk.qcow2' }, owner: QEMU_USER },
@@ -81,6 +89,8 @@ const tiny: Recipe = {
       report,
       'apt-get update -qq && sh /sources/tiny/build.sh /sources/tiny /output && sh /sources/tiny/build-disk.sh /sources/tiny /output',
     );
+    const kernel = await readFile(join(output, 'vmlinuz'));
+    await writeFile(join(output, 'vmlinux'), uncompressedKernel(kernel));
   },
 };
 
@@ -117,6 +127,7 @@ export async function buildTinyGuest(cache: string, report: Report = () => {}): 
   const { folder, images } = await ensure(tiny, cache, report);
   return {
     kernel: join(folder, 'vmlinuz'),
+    uncompressedKernel: join(folder, 'vmlinux'),
     initrd: join(folder, 'initrd.img'),
     disk: join(folder, 'disk.qcow2'),
     kernelImage: images[0]!,
@@ -183,21 +194,23 @@ async function ensure(
   return { folder, images };
 }
 
-/** A short hash over the names, modes and contents of folders of sources. */
-async function hashOf(folders: readonly string[]): Promise<string> {
+/** A short hash over the names, modes and contents of sources. */
+async function hashOf(sources: readonly string[]): Promise<string> {
   const hash = createHash('sha256');
-  for (const folder of folders) {
-    const entries = await readdir(join(here, folder), { recursive: true, withFileTypes: true });
-    const paths = entries
-      .filter((entry) => !entry.isDirectory())
-      .map((entry) => join(entry.parentPath, entry.name));
-    for (const path of paths.sort()) {
+  for (const source of sources) {
+    for (const path of (await filesOf(join(here, source))).sort()) {
       const content = await readFile(path);
       const executable = ((await stat(path)).mode & 0o100) !== 0;
       hash.update(`${relative(here, path)}:${executable}:${content.length}:`).update(content);
     }
   }
   return hash.digest('hex').slice(0, 12);
+}
+
+async function filesOf(path: string): Promise<string[]> {
+  if (!(await stat(path)).isDirectory()) return [path];
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => !entry.isDirectory()).map((entry) => join(entry.parentPath, entry.name));
 }
 
 /** Runs a shell command in the image that has the compiler and the disk tools. */
