@@ -9,6 +9,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{operator,launcher,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,chaos,scale}/**'],
+          // Each takes milliseconds; a machine that is busy with something else must not make one fail.
+          testTimeout: 60_000,
         },
       },
       {
