@@ -160,7 +160,7 @@ export class Vm {
   }
 
   private async follow(qemu: ProcessId): Promise<void> {
-    const { paths, life, log } = this.options;
+    const { paths, log } = this.options;
     while (isAlive(qemu)) {
       let lost!: () => void;
       const closed = new Promise<void>((resolve) => {
@@ -180,7 +180,6 @@ export class Vm {
     const exit =
       this.exit === undefined ? undefined : await this.exit.catch((error: unknown) => endingOf(error));
     this.finish(exit !== undefined && 'result' in exit ? exit : this.postMortem(exit));
-    life.change({});
   }
 
   private async connected(qmp: QmpClient): Promise<void> {
