@@ -24,7 +24,8 @@ export function tinyVm(name: string, { labels, guest = '', ...spec }: TinyVm = {
       kernel: {
         image: tinyImage,
         pullPolicy: 'IfNotPresent',
-        path: '/boot/vmlinuz',
+        // Uncompressed: it boots a quarter sooner than /boot/vmlinuz, but not from UEFI.
+        path: '/boot/vmlinux',
         initrdPath: '/boot/initrd.img',
         commandLine: `console=ttyS0 quiet panic=-1 vmstead.heartbeat=2 ${guest}`.trim(),
       },
