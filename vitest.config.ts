@@ -17,6 +17,7 @@ export default defineConfig({
         test: {
           name: 'qemu',
           include: ['test/qemu/**/*.test.ts'],
+          globalSetup: ['test/qemu/support/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           fileParallelism: false,
