@@ -1,6 +1,6 @@
 /**
- * What a launcher pod books over the memory of its guest. The figures come from `npm run bench`
- * (docs/benchmarks.md, memory), rounded up; a pod that takes more is a bug to be found there.
+ * What a launcher pod books over the memory of its guest: what was seen (docs/benchmarks.md, "What a launcher
+ * pod books"), rounded up. `npm run bench -- memory` tells what is left of it; a pod that takes more is a bug.
  */
 
 /** MiB for QEMU's own heap, firmware and device state. */

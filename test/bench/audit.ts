@@ -1,6 +1,6 @@
 /** Requests to the API server, counted from its audit log. */
 import { open, stat } from 'node:fs/promises';
-import { RELEASE_NAMESPACES, USER_AGENT } from './bed.ts';
+import { RELEASE_NAMESPACES, USER_AGENT } from './names.ts';
 
 /** Of a line of the audit log, what is looked at. https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/ */
 interface AuditEvent {

@@ -1,21 +1,17 @@
 /** The cluster that is measured: the chart of this checkout on it, and a namespace for what is started. */
-
 import { buildImages, type Images } from '../../images/build.ts';
 import { createClient, type KubeClient } from '../../operator/kube/client.ts';
 import { fromKubeconfig } from '../../operator/kube/kubeconfig.ts';
 import { type Pod, pods } from '../../operator/kube/resources.ts';
 import { createTransport, type Transport } from '../../operator/kube/transport.ts';
-import { deploy, releaseNamespace } from '../../setup/deploy.ts';
+import { deploy } from '../../setup/deploy.ts';
 import { clusterProvider } from '../cluster/index.ts';
 import { kubectl } from '../cluster/kubectl.ts';
 import type { Cluster } from '../cluster/provider.ts';
 import { poll } from '../e2e/support/poll.ts';
 import { tinyImage } from '../e2e/support/release.ts';
 
-/** How the API server's audit log knows us. */
-export const USER_AGENT = 'vmstead-bench';
-/** Where the chart's pods are; the second one is the agent's (helm/values.yaml). */
-export const RELEASE_NAMESPACES = [releaseNamespace, 'vmstead-agent'] as const;
+import { RELEASE_NAMESPACES, USER_AGENT } from './names.ts';
 
 export interface Bed extends Disposable {
   cluster: Cluster;

@@ -10,7 +10,7 @@ import { memory } from './benches/memory.ts';
 import { type Pair, runPairs } from './benches/pairs.ts';
 import { start } from './benches/start.ts';
 import { BENCHES, type BenchName, type Measurement } from './measurement.ts';
-import { readRecord, remember, surroundings } from './record.ts';
+import { loadNow, readRecord, remember, surroundings } from './record.ts';
 import { brief, table, writePage } from './report.ts';
 
 const { values, positionals } = parseArgs({
@@ -64,6 +64,6 @@ for (const name of order) {
   console.log();
   if (values['dry-run']) continue;
   const date = new Date().toISOString().slice(0, 16).replace('T', ' ');
-  await writePage(await remember({ ...measured, date, ...around }));
+  await writePage(await remember({ ...measured, date, load: loadNow(), ...around }));
 }
 console.log(table(await readRecord()));

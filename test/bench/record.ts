@@ -1,7 +1,7 @@
 /** The last measurements of each bench, kept in docs/benchmarks.json so that one bench can be run alone. */
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
-import { arch, cpus, release, totalmem } from 'node:os';
+import { arch, cpus, loadavg, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { root } from '../../setup/paths.ts';
@@ -16,12 +16,21 @@ export interface Run extends Measurement {
   /** Short commit id; with `+` when files differed from it. */
   commit: string;
   machine: string;
+  /** Load averages when it ended: other work on the machine makes times longer. */
+  load: string;
   versions: string;
 }
 
 export type Record = Partial<{ [name in BenchName]: Run }>;
 
 const path = join(root, 'docs', 'benchmarks.json');
+
+/** Processes that want a CPU, as averages over 1, 5 and 15 minutes. */
+export function loadNow(): string {
+  return loadavg()
+    .map((value) => value.toFixed(1))
+    .join(', ');
+}
 
 export async function readRecord(): Promise<Record> {
   const text = await readFile(path, 'utf8').catch(() => '{}');

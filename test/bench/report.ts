@@ -45,7 +45,8 @@ export function table(record: Record): string {
   };
   const rows = GOALS.map((goal) => {
     const kept = goal.kept(median);
-    const verdict = kept === undefined ? '' : kept ? 'yes' : '**no**';
+    const few = (figures.get(goal.ours)?.summary.n ?? 0) < (goal.least ?? 1);
+    const verdict = kept === undefined ? '' : few ? 'too few runs' : kept ? 'yes' : '**no**';
     return `| ${goal.title} | ${goal.unit} | ${cell(goal.floor)} | ${goal.kubevirt} | ${cell(goal.ours)} | ${goal.goal} | ${verdict} | \`${goal.bench}\` |`;
   });
   return [
@@ -67,13 +68,13 @@ export function brief({ n, median, interval, min, max }: Summary, unit: string):
 
 function section(run: Run): string {
   const figures = run.figures.map(({ id, unit, summary }) => {
-    const { n, min, max } = summary;
-    const range = n === 1 ? '' : `, ${n} values from ${min.toFixed(2)} to ${max.toFixed(2)}`;
+    const { n, interval, min, max } = summary;
+    const range = interval === undefined ? '' : `, ${n} values from ${min.toFixed(2)} to ${max.toFixed(2)}`;
     return `| ${id} | ${brief(summary, unit)} ${unit}${range} |`;
   });
   return [
     `### ${run.bench}`,
-    `${run.date} UTC, commit ${run.commit}. ${run.machine}. ${run.versions}.`,
+    `${run.date} UTC, commit ${run.commit}. ${run.machine}; load average ${run.load}. ${run.versions}.`,
     ['| figure | median [95 % interval] |', '|---|---|', ...figures].join('\n'),
     ...notesOf(run.notes),
   ].join('\n\n');

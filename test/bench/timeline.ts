@@ -22,7 +22,9 @@ export class Timeline implements Disposable {
   readonly #broken: Promise<never>;
 
   private constructor(transport: Transport, path: string, resource: string, opened: () => void) {
-    this.#broken = this.#follow(transport, path, resource, opened);
+    this.#broken = this.#follow(transport, path, resource, opened).catch((error: unknown) => {
+      throw new Error(`the watch on ${resource} broke, and with it the measurement`, { cause: error });
+    });
     this.#broken.catch(() => {});
   }
 

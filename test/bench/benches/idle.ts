@@ -1,8 +1,9 @@
 /** The control plane with nothing to do: operators, agents and provers of a cluster of two nodes. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { AuditWindow } from '../audit.ts';
-import { type Bed, RELEASE_NAMESPACES } from '../bed.ts';
+import type { Bed } from '../bed.ts';
 import type { Figure, Measurement } from '../measurement.ts';
+import { RELEASE_NAMESPACES } from '../names.ts';
 import { type Process, processesOf, sum } from '../processes.ts';
 import { summarize } from '../statistics.ts';
 

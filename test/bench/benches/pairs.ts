@@ -67,7 +67,7 @@ export function watchPod(watches: Watches, name: string) {
   };
 }
 
-export function watchVm(watches: Watches, name: string) {
+function watchVm(watches: Watches, name: string) {
   const when = (type: string) =>
     watches.vms.when<StoredVirtualMachine>(name, `to be ${type}`, (vm) => vmCondition(vm, type));
   return { running: when('Running'), guestReady: when('GuestReady') };
