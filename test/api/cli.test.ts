@@ -1,5 +1,8 @@
 /** kubectl-vm on a real API server, with the test in the operator's place. */
 import { execFileSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { VirtualMachineOperationStatus } from '../../crds/virtual-machine-operation.ts';
 import { type StoredOperation, virtualmachineoperations } from '../../operator/virtual-machine/resources.ts';
@@ -224,5 +227,36 @@ describe('the rest', () => {
       COMP_WORDS=(kubectl-vm re); COMP_CWORD=1; _kubectl_vm; echo "\${COMPREPLY[@]}"`;
     const env = kubectlVmEnvironment(cluster.server.kubeconfigPath);
     expect(execFileSync('bash', ['-c', script], { env }).toString()).toBe('web\nrestart resume reset\n');
+  });
+});
+
+/** The examples of docs/cli.md, but for those that need a guest. */
+describe('docs/cli.md', async () => {
+  const page = await readFile(join(import.meta.dirname, '../../docs/cli.md'), 'utf8');
+  const examples = [...page.matchAll(/^\$ kubectl vm (.*)$/gm)]
+    .map(([, line = '']) => line)
+    .filter((line) => !/^(console|logs) /.test(line));
+  const stop = new AbortController();
+
+  /** Lets every operation succeed. */
+  const answer = async (): Promise<void> => {
+    while (!stop.signal.aborted) {
+      for (const each of await cluster.client.list(virtualmachineoperations, { namespace })) {
+        if (!each.status?.phase) await report(each, { phase: 'Succeeded', message: 'Done.' });
+      }
+      await sleep(200);
+    }
+  };
+  let answering: Promise<void>;
+  beforeAll(() => {
+    answering = answer();
+  });
+  afterAll(async () => {
+    stop.abort();
+    await answering;
+  });
+
+  it.each(examples)('kubectl vm %s', async (line) => {
+    expect(await run(...line.split(' '))).toMatchObject({ code: 0, stderr: '' });
   });
 });
