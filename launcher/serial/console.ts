@@ -10,14 +10,16 @@ export function runConsole(path: string): void {
   const dial = () => {
     const socket = connect(path);
     const write = (chunk: Buffer) => socket.write(chunk);
-    socket.on('connect', () => process.stdin.on('data', write));
-    socket.on('data', (chunk) => {
-      lastSeen = Date.now();
-      process.stdout.write(chunk);
+    let connected = false;
+    socket.on('connect', () => {
+      connected = true;
+      process.stdin.on('data', write);
     });
+    socket.on('data', (chunk) => process.stdout.write(chunk));
     socket.on('error', () => {});
     socket.on('close', () => {
       process.stdin.off('data', write);
+      if (connected) lastSeen = Date.now();
       if (Date.now() - lastSeen > PATIENCE) process.exit(1);
       setTimeout(dial, RETRY_INTERVAL);
     });

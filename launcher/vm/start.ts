@@ -44,7 +44,7 @@ function withKernelInside(description: MachineDescription): MachineDescription {
 
 /**
  * io_uring where it may be used: container runtimes' default seccomp profiles refuse it, and kernels can have
- * it switched off. QEMU would not start with it then.
+ * it switched off. QEMU 10 would then fall back to threads, an older one would not start; Linux AIO is better.
  */
 export function asyncIo(): Host['aio'] {
   try {

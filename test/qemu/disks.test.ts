@@ -135,3 +135,15 @@ test('UEFI keeps its variables, cloud-init data reach the guest', { timeout: 180
   expect(variables.size).toBe(540_672);
   expect((await launcher.stop(30)).message).toMatchObject({ result: 'Stopped' });
 });
+
+test('a sandbox without asynchronous I/O: threads do it', { timeout: 120_000 }, async () => {
+  const profile = join(folder, 'seccomp.json');
+  const refused = { names: ['io_setup', 'io_uring_setup'], action: 'SCMP_ACT_ERRNO' };
+  await writeFile(profile, JSON.stringify({ defaultAction: 'SCMP_ACT_ALLOW', syscalls: [refused] }));
+  await using launcher = await Launcher.start(machine('', { disks: [fileDisk('data')] }), {
+    guest,
+    docker: [`--security-opt=seccomp=${profile}`],
+  });
+  await launcher.guestSays(UP, 1, 60);
+  expect(await launcher.sh('cat /run/vmstead/qemu.log')).toContain('falling back to thread pool');
+});
