@@ -2,7 +2,7 @@
  * The kubelet's device plugin API, v1beta1, as far as a plugin of ours uses it.
  * Source: https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
  */
-import { bytesField, fields, message, stringField } from '../grpc/protobuf.ts';
+import { bytesOf, fields, message, messageField, stringField } from '../grpc/protobuf.ts';
 
 export const METHOD = {
   register: '/v1beta1.Registration/Register',
@@ -13,7 +13,7 @@ export const METHOD = {
 
 /** `RegisterRequest`. @param endpoint file name of the plugin's socket in the kubelet's folder */
 export function registerRequest(endpoint: string, resource: string): Uint8Array {
-  return message(stringField(1, 'v1beta1'), stringField(2, endpoint), stringField(3, resource));
+  return bytesOf(message(stringField(1, 'v1beta1'), stringField(2, endpoint), stringField(3, resource)));
 }
 
 export interface Device {
@@ -23,14 +23,9 @@ export interface Device {
 
 /** `ListAndWatchResponse`. */
 export function deviceList(devices: readonly Device[]): Uint8Array {
-  return message(
-    ...devices.map((device) =>
-      bytesField(
-        1,
-        message(stringField(1, device.id), stringField(2, device.healthy ? 'Healthy' : 'Unhealthy')),
-      ),
-    ),
-  );
+  const fieldOf = ({ id, healthy }: Device) =>
+    messageField(1, message(stringField(1, id), stringField(2, healthy ? 'Healthy' : 'Unhealthy')));
+  return bytesOf(message(...devices.map(fieldOf)));
 }
 
 /** `AllocateRequest`: for each container the identifiers of the devices that it gets. */
@@ -58,5 +53,7 @@ export function allocateResponse(containers: number, node: DeviceNode): Uint8Arr
     stringField(2, node.hostPath),
     stringField(3, node.permissions),
   );
-  return message(...Array.from({ length: containers }, () => bytesField(1, bytesField(3, device))));
+  return bytesOf(
+    message(...Array.from({ length: containers }, () => messageField(1, messageField(3, device)))),
+  );
 }

@@ -1,5 +1,6 @@
 /** The plugin before a kubelet's side written with gRPC's own implementation. */
 import { access, mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -120,6 +121,22 @@ it('registers again with a kubelet that was restarted and has emptied its folder
   await until(() => second.lists.length === 1);
   expect(second.registrations).toEqual([['v1beta1', RESOURCE]]);
   expect(plugin.registrations).toBe(2);
+});
+
+it('tries a kubelet that hangs up again and again, but ever more slowly', async () => {
+  let calls = 0;
+  const server = createServer((socket) => {
+    calls++;
+    socket.destroy();
+  });
+  server.listen(join(directory, 'kubelet.sock'));
+  closers.push(() => server.close());
+  await until(() => calls === 2);
+  await sleep(1000);
+  // After 0.2, 0.6 and 1.4 s.
+  expect(calls).toBeGreaterThan(2);
+  expect(calls).toBeLessThan(6);
+  expect(plugin.registered).toBe(false);
 });
 
 it("hands each container the agent's device node", async () => {

@@ -17,6 +17,7 @@ import {
   registerRequest,
 } from './messages.ts';
 
+const KUBELET_SOCKET = 'kubelet.sock';
 /** Milliseconds. */
 const REGISTER_TIMEOUT = 5_000;
 const RETRY_FIRST = 200;
@@ -115,13 +116,13 @@ export class DevicePlugin {
    */
   async run(signal: AbortSignal): Promise<void> {
     const { directory, socket, resource, log } = this.#options;
-    const kubelet = join(directory, 'kubelet.sock');
+    const kubelet = join(directory, KUBELET_SOCKET);
     let server: Http2Server | undefined;
     let known: string | undefined;
     let retry = RETRY_FIRST;
     let wake = () => {};
     // The watch makes it quick; the look every few seconds makes it sure.
-    using watcher = watchDirectory(directory, () => wake());
+    using watcher = watchKubelet(directory, () => wake());
     void watcher;
     while (!signal.aborted) {
       const current = await identity(kubelet);
@@ -132,8 +133,10 @@ export class DevicePlugin {
       } else if (current !== known || !ours || this.#forgotten()) {
         try {
           this.#registered = false;
-          server?.close();
-          server = await this.#serve();
+          if (!server || !ours) {
+            server?.close();
+            server = await this.#serve();
+          }
           await callGrpc(kubelet, METHOD.register, registerRequest(socket, resource), REGISTER_TIMEOUT);
           known = current;
           this.#registered = true;
@@ -162,10 +165,15 @@ export class DevicePlugin {
   }
 }
 
-/** Calls back on changes of a folder. Without inotify (too many watches on the node) nothing is watched. */
-function watchDirectory(directory: string, onChange: () => void): Disposable {
+/**
+ * Calls back when the kubelet's socket comes or goes; not for our own, whose making would wake us for ever while
+ * the kubelet is away. Without inotify (too many watches on the node) nothing is watched.
+ */
+function watchKubelet(directory: string, onChange: () => void): Disposable {
   try {
-    const watcher = watch(directory, onChange);
+    const watcher = watch(directory, (_event, name) => {
+      if (name === KUBELET_SOCKET) onChange();
+    });
     watcher.on('error', () => watcher.close());
     return { [Symbol.dispose]: () => watcher.close() };
   } catch {
