@@ -30,7 +30,7 @@ export function objectName() {
   );
 }
 
-export const imageReference = matching(
+const imageReference = matching(
   /^[A-Za-z0-9][A-Za-z0-9._:@/-]*$/,
   500,
   'must be an image reference such as registry.example/debian:12',

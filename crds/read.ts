@@ -8,7 +8,7 @@ import { type VirtualMachine, virtualMachine } from './virtual-machine.ts';
  * Takes away the members that are null, as the API server does before it checks anything: `kernel:` with
  * nothing behind it in a YAML file is no kernel. A null in a list stays, and is refused.
  */
-export function withoutNulls(value: unknown, schema: StructuralSchema): unknown {
+function withoutNulls(value: unknown, schema: StructuralSchema): unknown {
   if (Array.isArray(value)) {
     const { items } = schema;
     return items === undefined ? value : value.map((item) => withoutNulls(item, items));

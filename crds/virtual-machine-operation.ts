@@ -6,7 +6,7 @@ import { described, integer, listMap, rules, text, transition } from './schema.t
 
 export const operationType = z.enum(['Start', 'Stop', 'Restart', 'Reset', 'Pause', 'Resume']);
 
-export const virtualMachineOperationSpec = transition(
+const virtualMachineOperationSpec = transition(
   rules(
     z.strictObject({
       virtualMachine: described('Name of the VirtualMachine, in the namespace of this object.', dnsLabel(50)),
@@ -33,7 +33,7 @@ export const virtualMachineOperationSpec = transition(
   'an operation cannot be changed; make another one',
 );
 
-export const operationPhase = z.enum(['Pending', 'InProgress', 'Succeeded', 'Failed']);
+const operationPhase = z.enum(['Pending', 'InProgress', 'Succeeded', 'Failed']);
 
 export const virtualMachineOperationStatus = z.strictObject({
   observedGeneration: described('Generation of the spec that this status is about.', z.int()).optional(),
