@@ -4,11 +4,12 @@ import pino from 'pino';
 import { ChannelClient } from './channel/client.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
 import { listenForReady } from './guest/ready.ts';
-import type { EarlyLog } from './log.ts';
+import type { EarlyLog, Log } from './log.ts';
 import { DEVICE_ID } from './machine/devices.ts';
 import { diskIndexOfNode } from './machine/disks.ts';
 import { serveMetrics } from './metrics/server.ts';
 import { QmpClosedError } from './qmp/errors.ts';
+import { LineSplitter } from './qmp/lines.ts';
 import { guestLines } from './serial/guest-lines.ts';
 import { unblockedStdout } from './serial/output.ts';
 import { FileTail } from './serial/tail.ts';
@@ -20,6 +21,9 @@ import type { Vm } from './vm/vm.ts';
 
 /** Bytes of the serial log on disk. */
 const SERIAL_LIMIT = 1024 * 1024;
+
+/** Longest line of QEMU's that is passed on. */
+const LONGEST_WORDS = 4096;
 
 interface Services {
   /** To be called when anything that a report tells has changed. */
@@ -40,6 +44,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
   early.useFrom(log);
 
   const serial = followSerial(vm);
+  const words = followWords(vm, early);
   const viewers = serveViewers(paths.viewers, paths.console);
   const capacities = new Map<number, number>();
   let facts: AgentFacts = NO_AGENT;
@@ -102,6 +107,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
       viewers[Symbol.dispose]();
       await channel?.end();
       serial.end();
+      words.end();
     },
   };
 }
@@ -118,6 +124,22 @@ function followSerial(vm: Vm): FileTail {
       print(lines(data));
       writeFileSync(paths.serialOffset, String(offset));
     },
+  });
+}
+
+/** What QEMU says on its standard error, into the launcher's log. */
+function followWords({ options: { paths, life } }: Vm, log: Log): FileTail {
+  const lines = new LineSplitter(
+    LONGEST_WORDS,
+    (line) => log.warn({ qemu: line }, 'QEMU says'),
+    () => {},
+  );
+  return new FileTail({
+    path: paths.qemuLog,
+    // A launcher before this one has told the rest.
+    offset: life.record.restarts === 0 ? 0 : Number.MAX_SAFE_INTEGER,
+    limit: SERIAL_LIMIT,
+    onData: (data) => lines.push(data),
   });
 }
 

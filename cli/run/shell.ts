@@ -1,5 +1,5 @@
 /** Arguments as a shell reads them. */
-export function shellQuoted(args: readonly string[]): string {
+function shellQuoted(args: readonly string[]): string {
   return args
     .map((arg) => (/^[A-Za-z0-9_./:=@%+,-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", `'\\''`)}'`))
     .join(' ');
