@@ -3,10 +3,12 @@
  * keeps its length, so that places in it stay valid, but not its blocks.
  */
 import { spawn } from 'node:child_process';
-import { closeSync, fstatSync, openSync, readSync, truncateSync, watch } from 'node:fs';
+import { closeSync, type FSWatcher, fstatSync, openSync, readSync, truncateSync, watch } from 'node:fs';
 
 /** Milliseconds between looks while the guest writes; it writes byte by byte, and each would wake us. */
 const LOOK_INTERVAL = 40;
+/** Milliseconds between looks where the kernel cannot wake us. */
+const UNWATCHED_INTERVAL = 1_000;
 /** Looks without anything new after which we wait to be woken. */
 const IDLE_LOOKS = 5;
 const CHUNK = 64 * 1024;
@@ -59,13 +61,21 @@ export class FileTail {
   }
 
   private sleep(): void {
-    const watcher = watch(this.options.path, { persistent: false }, () => {
-      watcher.close();
-      if (this.watcher === undefined) return;
-      this.watcher = undefined;
-      this.timer = setTimeout(() => this.look(0), LOOK_INTERVAL);
+    let watcher: FSWatcher;
+    try {
+      watcher = watch(this.options.path, { persistent: false }, () => {
+        watcher.close();
+        if (this.watcher === undefined) return;
+        this.watcher = undefined;
+        this.timer = setTimeout(() => this.look(0), LOOK_INTERVAL);
+        this.timer.unref();
+      });
+    } catch {
+      // All launchers of a node share one user's inotify instances, 128 on many nodes: without one, look now and then.
+      this.timer = setTimeout(() => this.look(IDLE_LOOKS), UNWATCHED_INTERVAL);
       this.timer.unref();
-    });
+      return;
+    }
     this.watcher = { [Symbol.dispose]: () => watcher.close() };
     // What came between the last look and the watch.
     if (this.read()) {
