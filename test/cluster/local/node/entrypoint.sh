@@ -36,6 +36,8 @@ device /dev/loop-control 0660 root:disk c 10 237
 for n in $(seq 0 31); do device "/dev/loop$n" 0660 root:disk b 7 "$n"; done
 ln -sf null /dev/kmsg
 
+# One value for all nodes and the host: 128, the kernel's default, is too few for several kubelets and launchers.
+(( $(< /proc/sys/fs/inotify/max_user_instances) >= 1024 )) || echo 1024 > /proc/sys/fs/inotify/max_user_instances || true
 echo 1 > /proc/sys/net/ipv4/ip_forward
 echo 1 > /proc/sys/net/ipv4/conf/all/route_localnet
 
