@@ -66,9 +66,10 @@ describe('the launcher is killed', () => {
     // Supervise waits a second before its second try, and so on: kill until it does.
     await launcher.kill('supervise', 'STOP');
     await launcher.kill('node');
-    await launcher.sh(
-      `printf 'poweroff\\n' | timeout 1 node -e "const s=require('net').connect('/run/vmstead/console.sock');s.write('poweroff\\n');setTimeout(()=>{},900)"; sleep 3`,
-    );
+    const typing = `const socket = require('net').connect('/run/vmstead/console.sock');
+      socket.write('poweroff\\n');
+      setTimeout(() => process.exit(0), 3000);`;
+    await launcher.sh(`node -e "${typing}"`);
     await launcher.kill('supervise', 'CONT');
     expect((await launcher.ended()).message).toMatchObject({ result: 'GuestPowerOff' });
   });
@@ -118,7 +119,11 @@ describe('stopping', () => {
 
   test('a guest that is still booting: the button is pressed until it hears', async () => {
     await using launcher = await start();
-    expect(await launcher.stop(20)).toMatchObject({ exitCode: 0, message: { result: 'Stopped' } });
+    await expect
+      .poll(() => launcher.life().catch(() => ({})), { timeout: 20_000 })
+      .toHaveProperty('machineReadyAt');
+    const message = 'the guest powered itself off when it was asked to';
+    expect(await launcher.stop(25)).toMatchObject({ exitCode: 0, message: { result: 'Stopped', message } });
   });
 
   test('a guest that does not listen is forced', async () => {
