@@ -40,6 +40,10 @@ export const binaries = {
   helm: join(cacheDirectory, `helm-${HELM_VERSION}`),
   promtool: join(cacheDirectory, `promtool-${PROMETHEUS_VERSION}`),
   coredns: join(cacheDirectory, `coredns-${COREDNS_VERSION}`),
+  kstatus: join(
+    cacheDirectory,
+    `kstatus-${contentKey(...['go.sum', 'main.go'].map((file) => readFileSync(join(root, 'setup', 'kstatus', file), 'utf8')))}`,
+  ),
   localPathProvisioner: join(cacheDirectory, `local-path-provisioner-${LOCAL_PATH_PROVISIONER_VERSION}`),
 };
 

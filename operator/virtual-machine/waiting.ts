@@ -113,6 +113,10 @@ function fromEvent(event: CoreEvent, node: string): Wait {
   return { reason: 'Starting', message: `Node ${node}: ${event.reason}: ${message}` };
 }
 
+/** A LimitRange's own words, and what comes of the limits that it writes into pods: a VM asks for none by itself. */
+const LIMIT_RANGE =
+  /(minimum|maximum) [a-z-]+ usage per (Container|Pod)|limit to request ratio|must be less than or equal to (cpu|memory) limit/;
+
 /** Why the API server refused the launcher pod, from its answer. */
 export function refusalOf(reason: string, message: string, namespace: string): Wait {
   if (message.includes('exceeded quota')) {
@@ -127,9 +131,7 @@ export function refusalOf(reason: string, message: string, namespace: string): W
       message: `Pod Security refuses the launcher pod, though it is within "restricted"; see the labels of namespace ${namespace}: ${message}`,
     };
   }
-  if (
-    /(minimum|maximum) (cpu|memory|[a-z-]+) usage per (Container|Pod)|limit to request ratio/.test(message)
-  ) {
+  if (LIMIT_RANGE.test(message)) {
     return {
       reason: 'LimitRangeRefused',
       message: `The namespace's LimitRange refuses the launcher pod; change it, or spec.memory and spec.resources: ${message}`,

@@ -145,8 +145,22 @@ const kubernetesStep = goStep(kubernetes, async (context) => {
   }
 });
 
+const kstatus: GoProgram = {
+  folder: 'kstatus',
+  title: 'kstatus',
+  module: 'vmstead.example/kstatus',
+  version: '',
+  commands: ['.'],
+};
+
+/** What GitOps tools make of a status, by their own library. */
+const kstatusStep = goStep(kstatus, (context) =>
+  compile(context, join(root, 'setup', 'kstatus'), kstatus, kstatus.commands),
+);
+
 export const goSteps: readonly Step[] = [
   kubernetesStep,
+  kstatusStep,
   released({
     folder: 'containerd',
     title: `containerd ${CONTAINERD_VERSION}`,

@@ -46,6 +46,7 @@ export const testSteps = [
   ...chartSteps,
   ...apiServerSteps,
   'promtool',
+  'kstatus',
   'guest-tiny',
   'guest-full',
 ];

@@ -41,6 +41,14 @@ async function removeVolume(cluster: Cluster, name: string): Promise<void> {
   ]);
 }
 
+const onlyOn = (node: NodeHandle): object => ({
+  required: {
+    nodeSelectorTerms: [
+      { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node.name] }] },
+    ],
+  },
+});
+
 /**
  * A block volume: a loop device on one node, root:disk 0660 as real disks are.
  *
@@ -68,13 +76,7 @@ export async function createBlockVolume(
     accessModes: ['ReadWriteOnce', 'ReadWriteMany'],
     volumeMode: 'Block',
     local: { path: device },
-    nodeAffinity: {
-      required: {
-        nodeSelectorTerms: [
-          { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node.name] }] },
-        ],
-      },
-    },
+    nodeAffinity: onlyOn(node),
   });
   return {
     name,
@@ -82,6 +84,44 @@ export async function createBlockVolume(
     async [Symbol.asyncDispose]() {
       await removeVolume(cluster, name);
       await mustExec(node, `losetup --detach ${device} || true; rm -f ${file}`);
+    },
+  };
+}
+
+/**
+ * A filesystem volume that can be full: a loop device with ext4 on one node.
+ *
+ * @param mebibytes what fits into it, about
+ */
+export async function createSmallVolume(
+  cluster: Cluster,
+  node: NodeHandle,
+  name: string,
+  mebibytes: number,
+): Promise<TestVolume & { readonly path: string }> {
+  const file = `${imageFolder}/${name}.img`;
+  const path = `/var/lib/small/${name}`;
+  await mustExec(
+    node,
+    `mkdir -p ${imageFolder} ${path}
+    truncate --size ${mebibytes + 2}M ${file}
+    mkfs.ext4 -q -m 0 -O ^has_journal ${file}
+    mount -o loop ${file} ${path}
+    chmod 0777 ${path}`,
+  );
+  await applyVolume(cluster, name, {
+    capacity: { storage: `${mebibytes}Mi` },
+    accessModes: ['ReadWriteOnce'],
+    volumeMode: 'Filesystem',
+    local: { path },
+    nodeAffinity: onlyOn(node),
+  });
+  return {
+    name,
+    path,
+    async [Symbol.asyncDispose]() {
+      await removeVolume(cluster, name);
+      await mustExec(node, `umount ${path} || true; rm -f ${file}`);
     },
   };
 }

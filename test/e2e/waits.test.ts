@@ -25,7 +25,7 @@ describe('the scheduler', () => {
   test('finds no node with the labels that are asked for', async () => {
     const message = await waitOf('nowhere', { pod: { nodeSelector: { disk: 'fast' } } }, 'Unschedulable');
     expect(message).toBe(
-      "No node can take the VM. Scheduler: 0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+      "No node can take the VM. Scheduler: 0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
     );
   });
 
@@ -39,7 +39,7 @@ describe('the scheduler', () => {
   test('finds no node with KVM where the VM insists on it', async () => {
     const message = await waitOf('kvm', { acceleration: 'KVM' }, 'KVMUnavailable');
     expect(message).toBe(
-      'No node offers KVM (vmstead.io/kvm); enable virtualization on a node, or set spec.acceleration to Auto or Emulation. Scheduler: 0/2 nodes are available: 2 Insufficient vmstead.io/kvm. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.',
+      'No node offers KVM (vmstead.io/kvm); enable virtualization on a node, or set spec.acceleration to Auto or Emulation. Scheduler: 0/2 nodes are available: 2 Insufficient vmstead.io/kvm. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.',
     );
   });
 
@@ -54,7 +54,7 @@ describe('the scheduler', () => {
       'Unschedulable',
     );
     expect(message).toBe(
-      "No node can take the VM. Scheduler: 0/2 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 1 node(s) didn't match PersistentVolume's node affinity. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+      "No node can take the VM. Scheduler: 0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
     );
   });
 });
@@ -70,7 +70,7 @@ describe('a claim', () => {
     const disk = blankDisk('data');
     const vm = { disks: [{ ...disk, claim: { ...disk.claim, storageClassName: 'nothing' } }] };
     expect(await waitOf('unbound', vm, 'ClaimUnbound')).toBe(
-      'A claim has no volume yet: see kubectl describe pvc and whether its storage class has a provisioner. Scheduler: 0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.',
+      'A claim has no volume yet: see kubectl describe pvc and whether its storage class has a provisioner. Scheduler: 0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found',
     );
     expect(condition(await bed.vm('unbound'), 'DisksReady')?.message).toBe(
       'PersistentVolumeClaim unbound-data of disk data has no volume yet.',
@@ -123,7 +123,7 @@ describe('the namespace', () => {
     });
     const message = await waitOf('large', {}, 'LimitRangeRefused');
     expect(message).toMatch(
-      /^The namespace's LimitRange refuses the launcher pod; change it, or spec\.memory and spec\.resources: pods "vm-large-1" is forbidden: /,
+      /^The namespace's LimitRange refuses the launcher pod; change it, or spec\.memory and spec\.resources: Pod "vm-large-1" is invalid: .* must be less than or equal to memory limit of 64Mi$/,
     );
     await bed.kubectl('delete', 'limitrange', 'small');
     await bed.untilCondition('large', 'Ready', 'True Running');

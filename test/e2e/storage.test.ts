@@ -1,0 +1,142 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { persistentvolumes } from '../../operator/kube/resources.ts';
+import { createBlockVolume, createSmallVolume, staticStorageClass } from '../cluster/volumes.ts';
+import { Bed, brief, condition } from './support/bed.ts';
+import { fillClaim } from './support/fill-claim.ts';
+import { boots, lastAcknowledged, lastHeartbeat } from './support/guest.ts';
+import { claim, claimDisk, operation, sectorWriter, tinyVm } from './support/manifests.ts';
+import { poll } from './support/poll.ts';
+
+/** Disks on volumes of every kind, and what goes wrong with them. */
+let bed: Bed;
+
+beforeAll(async () => {
+  bed = await Bed.open('storage');
+  await bed.cluster.loadImages(['vmstead/disk-tiny:dev']);
+});
+
+afterAll(() => bed.close());
+
+describe('a volume that is full', () => {
+  test('pauses the guest, says so, and lets it go on when there is room, with nothing lost', async () => {
+    const node = bed.cluster.node('worker-1');
+    // 24 MiB for a disk of 32 MiB, and 8 MiB of that taken by somebody else.
+    await using volume = await createSmallVolume(bed.cluster, node, 'small', 24);
+    await node.exec(`fallocate -l 8M ${volume.path}/ballast`);
+    await fillClaim(bed, 'small', 32, {
+      storageClassName: staticStorageClass,
+      volumeName: volume.name,
+      resources: { requests: { storage: '24Mi' } },
+    });
+    await bed.apply(tinyVm('full', { disks: [claimDisk('data', 'small')] }));
+    await bed.untilUp('full', { timeout: 120_000 });
+    await bed.typeInto('full', 'fill /dev/vda 14');
+    const vm = await bed.untilCondition('full', 'Ready', 'False DiskFull');
+    expect(condition(vm, 'Ready')?.message).toBe(
+      'Disk data has no room on its volume: the guest is paused and nothing is lost. It goes on by itself when there is room.',
+    );
+    expect([brief(vm, 'Running'), brief(vm, 'Paused'), vm.status?.phase]).toEqual([
+      'False DiskFull',
+      'True DiskFull',
+      'Paused',
+    ]);
+    const beats = lastHeartbeat(bed.log('full'));
+    await node.exec(`rm ${volume.path}/ballast`);
+    await bed.untilCondition('full', 'Ready', 'True Running');
+    await bed.untilLog('full', 'goes on', (log) => lastHeartbeat(log) > beats);
+    await bed.untilLog('full', 'filled it', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=14 ok'));
+    await bed.typeInto('full', 'verify /dev/vda 14');
+    await bed.untilLog('full', 'finds what it wrote', (log) =>
+      log.includes('VMSTEAD-VERIFY /dev/vda mib=14 same'),
+    );
+    expect(boots(bed.log('full'))).toHaveLength(1);
+    await bed.delete('full');
+    await bed.untilGone('full');
+    await bed.kubectl('delete', 'pvc', 'small');
+  });
+});
+
+describe('a block claim', () => {
+  test('is the disk itself where the runtime hands devices over, and says what to set where it does not', async () => {
+    await using good = await createBlockVolume(bed.cluster, bed.cluster.node('worker-1'), 'block-good', 16);
+    await using bad = await createBlockVolume(bed.cluster, bed.cluster.node('worker-2'), 'block-bad', 16);
+    for (const volume of [good, bad]) {
+      await bed.apply(
+        claim(volume.name, {
+          volumeMode: 'Block',
+          storageClassName: staticStorageClass,
+          volumeName: volume.name,
+          resources: { requests: { storage: '16Mi' } },
+        }),
+        tinyVm(volume.name, { disks: [claimDisk('data', volume.name)], guest: sectorWriter('data') }),
+      );
+    }
+    const refused = await bed.until(
+      'block-bad',
+      'a failed run',
+      ({ status }) => status?.lastRun !== undefined,
+    );
+    expect(refused.status?.lastRun).toMatchObject({
+      result: 'DiskUnusable',
+      message:
+        'disk data: user 107 may not open /dev/vmstead/data (EACCES); for a filesystem claim let group 107 write, for a block claim set device_ownership_from_security_context = true in containerd',
+    });
+    await bed.delete('block-bad');
+    await bed.untilLog('block-good', 'writes', (log) => lastAcknowledged(log) > 0, { timeout: 120_000 });
+    await bed.delete('block-good');
+    await bed.untilGone('block-good');
+    await bed.untilGone('block-bad');
+    expect(await bed.judge('block-good', 'block-good')).toEqual([]);
+    await bed.kubectl('delete', 'pvc', 'block-good', 'block-bad');
+    await poll('the claims to be gone', async () => {
+      const volumes = await bed.client.list(persistentvolumes);
+      return volumes.every(
+        ({ metadata, status }) => !metadata.name.startsWith('block-') || status?.phase !== 'Bound',
+      );
+    });
+  });
+});
+
+describe('a claim without a disk in it', () => {
+  test('is told of by name', async () => {
+    await bed.apply(
+      claim('empty'),
+      tinyVm('diskless', { runStrategy: 'Once', disks: [claimDisk('data', 'empty')] }),
+    );
+    const vm = await bed.untilCondition('diskless', 'Ready', 'False Failed');
+    expect(condition(vm, 'Ready')?.message).toBe(
+      'It ran once: disk data: there is no /var/lib/vmstead/disks/data/disk.img; put a raw disk of that name into the claim, or correct the source in the spec',
+    );
+    await bed.delete('diskless');
+  });
+});
+
+describe('a disk in an OCI image', () => {
+  test('boots from the firmware, and what the guest writes goes with the pod', async () => {
+    const { kernel: _, ...spec } = tinyVm('image').spec;
+    const vm = {
+      ...tinyVm('image'),
+      spec: {
+        ...spec,
+        disks: [
+          {
+            name: 'root',
+            bootOrder: 1,
+            source: {
+              containerImage: {
+                image: 'vmstead/disk-tiny:dev',
+                pullPolicy: 'IfNotPresent',
+                overlaySize: '64Mi',
+              },
+            },
+          },
+        ],
+      },
+    };
+    await bed.apply(vm);
+    const { status } = await bed.untilUp('image', { timeout: 150_000 });
+    expect(status?.disks).toMatchObject([{ name: 'root', format: 'qcow2' }]);
+    await bed.operate(operation('image-stop', 'image', 'Stop'));
+    await bed.delete('image');
+  });
+});
