@@ -30,7 +30,7 @@ describe('a volume that is full', () => {
     });
     await bed.apply(tinyVm('full', { disks: [claimDisk('data', 'small')] }));
     await bed.untilUp('full', { timeout: 120_000 });
-    await bed.typeInto('full', 'fill /dev/vda 14');
+    await bed.typeInto('full', 'fill /dev/vda 20');
     const vm = await bed.untilCondition('full', 'Ready', 'False DiskFull');
     expect(condition(vm, 'Ready')?.message).toBe(
       'Disk data has no room on its volume: the guest is paused and nothing is lost. It goes on by itself when there is room.',
@@ -44,10 +44,10 @@ describe('a volume that is full', () => {
     await node.exec(`rm ${volume.path}/ballast`);
     await bed.untilCondition('full', 'Ready', 'True Running');
     await bed.untilLog('full', 'goes on', (log) => lastHeartbeat(log) > beats);
-    await bed.untilLog('full', 'filled it', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=14 ok'));
-    await bed.typeInto('full', 'verify /dev/vda 14');
+    await bed.untilLog('full', 'filled it', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=20 ok'));
+    await bed.typeInto('full', 'verify /dev/vda 20');
     await bed.untilLog('full', 'finds what it wrote', (log) =>
-      log.includes('VMSTEAD-VERIFY /dev/vda mib=14 same'),
+      log.includes('VMSTEAD-VERIFY /dev/vda mib=20 same'),
     );
     expect(boots(bed.log('full'))).toHaveLength(1);
     await bed.delete('full');
@@ -105,7 +105,7 @@ describe('a claim without a disk in it', () => {
     );
     const vm = await bed.untilCondition('diskless', 'Ready', 'False Failed');
     expect(condition(vm, 'Ready')?.message).toBe(
-      'It ran once: disk data: there is no /var/lib/vmstead/disks/data/disk.img; put a raw disk of that name into the claim, or correct the source in the spec',
+      'It ran once: disk data: there is no /disks/data/disk.img; put a raw disk of that name into the claim, or correct the source in the spec',
     );
     await bed.delete('diskless');
   });
