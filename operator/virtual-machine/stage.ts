@@ -163,22 +163,16 @@ function reported(report: LauncherReport): Stage {
         'The guest is paused by an operation; a Resume operation lets it go on.',
       );
     case 'IoError': {
+      // The launcher knows what the disk lies on, and so what helps.
       const disk = report.ioError?.disk ?? 'unknown';
-      return report.ioError?.noSpace === true
-        ? of(
-            'Paused',
-            'IoError',
-            'False',
-            'DiskFull',
-            `Disk ${disk} has no room on its volume: the guest is paused and nothing is lost. It goes on by itself when there is room.`,
-          )
-        : of(
-            'Paused',
-            'IoError',
-            'False',
-            'DiskError',
-            `Disk ${disk} fails: ${report.message ?? 'input/output error'}. The guest is paused; a Resume operation tries again.`,
-          );
+      const message = sentence(report.message ?? `disk ${disk} stopped the guest, which is paused`);
+      return of(
+        'Paused',
+        'IoError',
+        'False',
+        report.ioError?.noSpace === true ? 'DiskFull' : 'DiskError',
+        message,
+      );
     }
     case 'Stopping':
       return of(
@@ -192,6 +186,8 @@ function reported(report: LauncherReport): Stage {
       return of('Stopping', 'Stopping', 'False', 'Ended', report.message ?? 'The machine has ended.');
   }
 }
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 
 /** The container runs, but its launcher has not called, or no longer does. */
 function unheard(

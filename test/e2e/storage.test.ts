@@ -20,20 +20,20 @@ afterAll(() => bed.close());
 describe('a volume that is full', () => {
   test('pauses the guest, says so, and lets it go on when there is room, with nothing lost', async () => {
     const node = bed.cluster.node('worker-1');
-    // 24 MiB for a disk of 32 MiB, and 8 MiB of that taken by somebody else.
-    await using volume = await createSmallVolume(bed.cluster, node, 'small', 24);
-    await node.exec(`fallocate -l 8M ${volume.path}/ballast`);
-    await fillClaim(bed, 'small', 32, {
+    // 56 MiB for a disk of 64 MiB, and most of that taken by somebody else.
+    await using volume = await createSmallVolume(bed.cluster, node, 'small', 56);
+    await node.exec(`fallocate -l 40M ${volume.path}/ballast`);
+    await fillClaim(bed, 'small', 64, {
       storageClassName: staticStorageClass,
       volumeName: volume.name,
-      resources: { requests: { storage: '24Mi' } },
+      resources: { requests: { storage: '56Mi' } },
     });
     await bed.apply(tinyVm('full', { disks: [claimDisk('data', 'small')] }));
     await bed.untilUp('full', { timeout: 120_000 });
-    await bed.typeInto('full', 'fill /dev/vda 20');
+    await bed.typeInto('full', 'fill /dev/vda 24');
     const vm = await bed.untilCondition('full', 'Ready', 'False DiskFull');
     expect(condition(vm, 'Ready')?.message).toBe(
-      'Disk data has no room on its volume: the guest is paused and nothing is lost. It goes on by itself when there is room.',
+      'The volume of disk data is full; the guest is paused and goes on by itself when there is room: enlarge the claim.',
     );
     expect([brief(vm, 'Running'), brief(vm, 'Paused'), vm.status?.phase]).toEqual([
       'False DiskFull',
@@ -44,10 +44,10 @@ describe('a volume that is full', () => {
     await node.exec(`rm ${volume.path}/ballast`);
     await bed.untilCondition('full', 'Ready', 'True Running');
     await bed.untilLog('full', 'goes on', (log) => lastHeartbeat(log) > beats);
-    await bed.untilLog('full', 'filled it', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=20 ok'));
-    await bed.typeInto('full', 'verify /dev/vda 20');
+    await bed.untilLog('full', 'filled it', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=24 ok'));
+    await bed.typeInto('full', 'verify /dev/vda 24');
     await bed.untilLog('full', 'finds what it wrote', (log) =>
-      log.includes('VMSTEAD-VERIFY /dev/vda mib=20 same'),
+      log.includes('VMSTEAD-VERIFY /dev/vda mib=24 same'),
     );
     expect(boots(bed.log('full'))).toHaveLength(1);
     await bed.delete('full');
