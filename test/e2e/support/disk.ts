@@ -15,7 +15,7 @@ import {
 const BYTES = 513 * SLOT_BYTES;
 
 /** Where a claim's volume is: a folder or a device on one of the nodes. */
-export async function volumeOf(client: KubeClient, namespace: string, claim: string) {
+async function volumeOf(client: KubeClient, namespace: string, claim: string) {
   const { spec } = await client.get(persistentvolumeclaims, { namespace, name: claim });
   const volume = await client.get(persistentvolumes, { name: spec?.volumeName ?? '' });
   const path = volume.spec?.local?.path ?? volume.spec?.hostPath?.path;

@@ -42,7 +42,7 @@ export async function writersOn(node: NodeHandle): Promise<Writer[]> {
 }
 
 /** Disks with more than one writing process, one sentence each. */
-export function conflicts(writers: readonly Writer[]): string[] {
+function conflicts(writers: readonly Writer[]): string[] {
   const byDisk = Map.groupBy(writers, ({ disk }) => disk);
   return [...byDisk.values()]
     .filter((list) => new Set(list.map(({ node, pid }) => `${node}/${pid}`)).size > 1)
