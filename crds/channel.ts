@@ -50,7 +50,8 @@ export const launcherReport = z.strictObject({
 });
 export type LauncherReport = z.infer<typeof launcherReport>;
 
-const commandName = z.enum(['pause', 'resume', 'reset', 'powerdown']);
+/** `quit`: end QEMU now, without waiting for the guest. */
+const commandName = z.enum(['pause', 'resume', 'reset', 'quit']);
 
 export const upMessage = z.discriminatedUnion('type', [
   z.strictObject({

@@ -20,13 +20,14 @@ const ACTIONS: Readonly<Record<CommandName, Action>> = {
   async reset(_vm, qmp) {
     await qmp.execute('system_reset');
   },
-  async powerdown(_vm, qmp) {
-    await qmp.execute('system_powerdown');
+  async quit(vm) {
+    vm.options.life.requestStop();
+    await vm.quit({ result: 'StoppedForced', message: 'the VM was stopped by force' });
   },
 };
 
 /** Doing these again changes nothing. */
-const IDEMPOTENT: ReadonlySet<CommandName> = new Set(['pause', 'resume']);
+const IDEMPOTENT: ReadonlySet<CommandName> = new Set(['pause', 'resume', 'quit']);
 
 /** Throws VmsteadError: QmpRefused, QmpClosed, QmpTimeout. */
 export async function carryOut(vm: Vm, id: string, name: CommandName): Promise<void> {

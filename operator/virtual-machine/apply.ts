@@ -86,7 +86,14 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     });
   },
 
-  async DeletePod({ client }, { pod, graceSeconds }) {
+  async DeletePod({ client, launchers }, { pod, graceSeconds }) {
+    const { uid, deletionTimestamp } = pod.metadata;
+    if (deletionTimestamp !== undefined && graceSeconds !== undefined) {
+      // A kubelet that waits for the first grace period does not hear of a shorter one: the launcher does.
+      await launchers.send(uid, 'quit', `quit-${uid}`).catch((error: unknown) => {
+        if (!(error instanceof NotConnectedError)) throw error;
+      });
+    }
     await orNotFound(
       client.delete(pods, refOf(pod), {
         uid: pod.metadata.uid,
