@@ -86,7 +86,9 @@ export class Bed {
     } finally {
       await this.writers[Symbol.asyncDispose]();
       await this.logs[Symbol.asyncDispose]();
-      await kubectl(this.cluster.kubeconfigPath, ['delete', 'namespace', this.namespace, '--wait=false']);
+      await kubectl(this.cluster.kubeconfigPath, [
+        ...['delete', 'namespace', this.namespace, '--wait=false', '--ignore-not-found'],
+      ]);
       this.api[Symbol.dispose]();
     }
   }
