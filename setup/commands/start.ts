@@ -101,6 +101,7 @@ export async function run(): Promise<number> {
   let images: Images | undefined;
   let guest = exampleGuest;
   let cluster: Cluster | undefined;
+  const built = Promise.withResolvers<readonly string[]>();
   const report =
     (context: StepContext) =>
     (message: string): void => {
@@ -111,9 +112,10 @@ export async function run(): Promise<number> {
     always('images', 'Images', forImages(imageSteps), async (context) => {
       if (source === 'own') ({ images, guest } = await pushedImages());
       else images = await buildImages({ report: report(context) });
+      built.resolve(Object.values(images));
     }),
     always('cluster', 'Cluster', forCluster(clusterSteps), async (context) => {
-      cluster = await clusterProvider().ensure(report(context));
+      cluster = await clusterProvider().ensure(report(context), built.promise);
     }),
     always('load', 'Images on the nodes', ['cluster', 'images', ...forImages(exampleSteps)], async () => {
       await cluster!.loadImages([...Object.values(images!), guest]);

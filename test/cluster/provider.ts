@@ -43,8 +43,12 @@ export type Report = (message: string) => void;
 
 /** The one interface between Vmstead and wherever its cluster comes from. */
 export interface ClusterProvider {
-  /** Starts the cluster, or finds it running as it should be; returns when all nodes are Ready. */
-  ensure(report?: Report): Promise<Cluster>;
+  /**
+   * Starts the cluster, or finds it running as it should be; returns when all nodes are Ready.
+   *
+   * @param images local images that a new cluster's nodes may load while the rest of it starts: a hint
+   */
+  ensure(report?: Report, images?: Promise<readonly string[]>): Promise<Cluster>;
   /** Ends it, and leaves nothing running. Quiet when there is nothing. */
   stop(report?: Report): Promise<void>;
 }

@@ -90,7 +90,7 @@ export class LocalProvider implements ClusterProvider {
     );
   }
 
-  async ensure(report: Report = () => {}): Promise<Cluster> {
+  async ensure(report: Report = () => {}, hint?: Promise<readonly string[]>): Promise<Cluster> {
     const client = await connectDocker();
     const docker = client.container.dockerode;
     const key = this.#key();
@@ -114,7 +114,7 @@ export class LocalProvider implements ClusterProvider {
       await this.#remove(client);
     }
     await this.#create(docker, key, report);
-    return this.#finish(client, report);
+    return this.#finish(client, report, hint);
   }
 
   /** Starts what is stopped or frozen; false when the cluster does not come back. */
@@ -197,11 +197,17 @@ export class LocalProvider implements ClusterProvider {
   }
 
   /** Waits for the API server and the nodes of a new cluster, and gives it what every cluster has. */
-  async #finish(client: ContainerRuntimeClient, report: Report): Promise<Cluster> {
+  async #finish(
+    client: ContainerRuntimeClient,
+    report: Report,
+    hint?: Promise<readonly string[]>,
+  ): Promise<Cluster> {
     const { kubeconfig, directory } = this.#files;
     const logs = join(directory, 'logs');
     const cluster = await this.#handle(client);
     const images = cluster.loadImages([definition.pauseImage, definition.busyboxImage]);
+    // Who gave the hint loads them again when it matters, and tells what went wrong.
+    const hinted = images.then(async () => cluster.loadImages((await hint) ?? [])).catch(() => {});
     report('waiting for the API server');
     await until('the API server', logs, async () => {
       const ready = await apiGet(kubeconfig, '/readyz');
@@ -217,6 +223,7 @@ export class LocalProvider implements ClusterProvider {
     report('waiting for the nodes');
     await until('the nodes', logs, async () => (await readyNodes(kubeconfig)).size === workers.length);
     await images;
+    await hinted;
     await until('the default service account', logs, async () => {
       const answer = await apiGet(kubeconfig, '/api/v1/namespaces/default/serviceaccounts/default');
       return answer?.status === 200;
