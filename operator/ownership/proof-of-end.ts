@@ -89,11 +89,24 @@ function classify(pod: Pod, terminated: Terminated): { result: EndResult; messag
   }
   // The kubelet came back and its runtime knows no such container: it has no process either.
   if (terminated.reason === 'ContainerStatusUnknown') {
-    return pod.status?.startTime === undefined || pod.metadata?.deletionTimestamp !== undefined
-      ? { result: 'NeverStarted', message: 'The pod ended before its container started.' }
+    const never: { result: EndResult; message: string } = {
+      result: 'NeverStarted',
+      message: 'The pod ended before its container started.',
+    };
+    if (pod.metadata.deletionTimestamp === undefined) {
+      return pod.status?.startTime === undefined
+        ? never
+        : {
+            result: 'NodeRestarted',
+            message: `Node ${pod.spec?.nodeName} lost the container: it was restarted.`,
+          };
+    }
+    // Without an address it had no sandbox, and so no container; with one its guest may have run.
+    return pod.status?.podIP === undefined
+      ? never
       : {
-          result: 'NodeRestarted',
-          message: `Node ${pod.spec?.nodeName} lost the container: it was restarted.`,
+          result: 'StoppedForced',
+          message: `The pod was deleted, and node ${pod.spec?.nodeName} no longer knows its container.`,
         };
   }
   if (terminated.exitCode === 255 && terminated.reason === 'Unknown') {
