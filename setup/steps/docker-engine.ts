@@ -30,8 +30,26 @@ async function answers(): Promise<boolean> {
   });
 }
 
+/** Where the engine and its containerd note their process numbers. */
+const pidFiles = [
+  ['dockerd', '/var/run/docker.pid'],
+  ['containerd', '/var/run/docker/containerd/containerd.pid'],
+] as const;
+
+/**
+ * An engine that was killed leaves its process numbers behind; when other processes have them by now, the next
+ * engine believes that it runs already and gives up.
+ */
+async function forgetKilledEngine(): Promise<void> {
+  for (const [program, path] of pidFiles) {
+    const pid = Number(await readFile(path, 'utf8').catch(() => ''));
+    if (pid > 0 && !(await isProgram(pid, program))) await rm(path, { force: true });
+  }
+}
+
 async function startByHand(): Promise<void> {
   await mkdir(cacheDirectory, { recursive: true });
+  await forgetKilledEngine();
   const log = openSync(logPath, 'a');
   const path = `${process.env.PATH}:/usr/sbin:/sbin`;
   const child = spawn('dockerd', [], {
@@ -75,10 +93,10 @@ export const dockerEngine: Step = {
   },
 };
 
-/** Whether `pid` is (still) a dockerd: process numbers are used again. */
-async function isDockerd(pid: number): Promise<boolean> {
+/** Whether `pid` is (still) that program: process numbers are used again. */
+async function isProgram(pid: number, program: string): Promise<boolean> {
   const name = await readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '');
-  return name.trim() === 'dockerd';
+  return name.trim() === program;
 }
 
 /** Ends the engine that we started by hand, unless containers still run there. Returns what was done, for a person. */
@@ -88,14 +106,14 @@ export async function stopDockerEngine(
   const record = await readFile(recordPath, 'utf8').catch(() => undefined);
   if (!record) return undefined;
   const { pid } = JSON.parse(record) as { pid: number };
-  if (!(await isDockerd(pid))) {
+  if (!(await isProgram(pid, 'dockerd'))) {
     await rm(recordPath, { force: true });
     return undefined;
   }
   const count = await runningContainers();
   if (count > 0) return `the Docker engine goes on: ${count} other containers run there`;
   process.kill(pid, 'SIGTERM');
-  for (let wait = 0; wait < 150 && (await isDockerd(pid)); wait++) await sleep(200);
+  for (let wait = 0; wait < 150 && (await isProgram(pid, 'dockerd')); wait++) await sleep(200);
   await rm(recordPath, { force: true });
   return 'stopped the Docker engine';
 }
