@@ -1,8 +1,9 @@
 /** Carries a plan out, one write after the other. Every write may fail, be lost or be repeated without harm. */
-import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
 import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
 import { NotConnectedError } from '../channel/registry.ts';
+import { OPERATOR_NAME } from '../config.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
@@ -18,8 +19,6 @@ export interface Hands {
   caches: Caches;
   launchers: LauncherRegistry;
 }
-
-const FIELD_MANAGER = 'vmstead-operator';
 
 /** The API server refused what the VM needs: nothing that trying again at once would mend. */
 export class RefusedError extends Error {
@@ -71,8 +70,8 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   async CreatePod({ client, caches }, { pod }) {
     const { namespace, name, ownerReferences, labels } = pod.metadata;
     const ref: ObjectRef = { namespace, name: name ?? '' };
-    if (Number(labels?.['vmstead.io/incarnation']) > 1)
-      await refuseSecondLauncher(client, namespace ?? '', labels?.['vmstead.io/vm'] ?? '', caches);
+    if (Number(labels?.[LABEL.incarnation]) > 1)
+      await refuseSecondLauncher(client, namespace ?? '', labels?.[LABEL.vm] ?? '', caches);
     const made = await refusable(namespace, client.create(pods, pod));
     if (made) {
       caches.pods.remember(made);
@@ -152,7 +151,7 @@ export async function writeStatus(
   status: VirtualMachineStatus,
 ): Promise<void> {
   const stored = await client.apply(virtualmachines, statusPatch({ namespace, name, uid }, status), {
-    fieldManager: FIELD_MANAGER,
+    fieldManager: OPERATOR_NAME,
     subresource: 'status',
   });
   caches.virtualMachines.remember(stored);
@@ -171,7 +170,7 @@ async function updateOperation(
   const { namespace = '', name, uid = '' } = operation.metadata;
   const stored = await orNotFound(
     client.apply(virtualmachineoperations, statusPatch({ namespace, name, uid }, status), {
-      fieldManager: FIELD_MANAGER,
+      fieldManager: OPERATOR_NAME,
       subresource: 'status',
     }),
   );
@@ -188,7 +187,7 @@ async function refuseSecondLauncher(
   vm: string,
   caches: Caches,
 ): Promise<void> {
-  const there = await client.list(pods, { namespace, labelSelector: `vmstead.io/vm=${vm}` });
+  const there = await client.list(pods, { namespace, labelSelector: `${LABEL.vm}=${vm}` });
   for (const pod of there) {
     const cached = caches.pods.get(`${namespace}/${pod.metadata.name}`);
     if (cached?.metadata.uid !== pod.metadata.uid) {
