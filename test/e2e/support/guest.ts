@@ -24,6 +24,12 @@ export const downs = (log: string): string[] =>
 export const lastHeartbeat = (log: string): number =>
   Number([...log.matchAll(/VMSTEAD-HEARTBEAT boot_id=\S+ seq=(\d+)/g)].at(-1)?.[1] ?? -1);
 
-/** Sequence of the last write that the disk acknowledged; -1 before the first. */
-export const lastAcknowledged = (log: string): number =>
-  Number([...log.matchAll(/VMSTEAD-SECTOR boot_id=\S+ acked=(\d+)/g)].at(-1)?.[1] ?? -1);
+/**
+ * Sequence of the last write that the disk acknowledged to the guest's latest boot; -1 before its first. What an
+ * earlier boot wrote does not count: a test that waits for "writes again" must see the second one write.
+ */
+export function lastAcknowledged(log: string): number {
+  const latest = boots(log).at(-1)?.bootId;
+  const all = [...log.matchAll(/VMSTEAD-SECTOR boot_id=(\S+) acked=(\d+)/g)];
+  return Number(all.findLast(([, bootId]) => bootId === latest)?.[2] ?? -1);
+}
