@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseArguments, parseDuration, vmName } from './arguments.ts';
+import { parseArguments } from './arguments.ts';
 import { COMMANDS } from './commands.ts';
 
 const parsed = (line: string) => {
@@ -53,34 +53,6 @@ describe('parseArguments', () => {
     ['describe -A -n x', '-A goes without -n and without names; see kubectl vm help describe'],
   ])('says what is wrong with %j', (line, message) => {
     expect(mistake(line)).toBe(message);
-  });
-});
-
-describe('parseDuration', () => {
-  it.each([
-    ['0', 0],
-    ['90', 90_000],
-    ['30s', 30_000],
-    ['5m', 300_000],
-    ['1h30m', 5_400_000],
-    ['1m30s', 90_000],
-  ])('%s is %d ms', (text, milliseconds) => {
-    expect(parseDuration(text)).toBe(milliseconds);
-  });
-  it.each(['', 'soon', '5d', '-1s', '1.5h', 's'])('%j is no time', (text) => {
-    expect(() => parseDuration(text)).toThrow('is no time; write for example 30s, 5m or 1h30m');
-  });
-});
-
-describe('vmName', () => {
-  it.each(['web', 'vm/web', 'vmst/web', 'virtualmachine.vmstead.io/web', 'virtualmachines/web'])(
-    '%s',
-    (text) => {
-      expect(vmName(text)).toBe('web');
-    },
-  );
-  it.each(['pod/web', 'Web', '', '../pods', 'a b', 'web?x=1'])('%j is no name', (text) => {
-    expect(() => vmName(text)).toThrow('is no name of a VM');
   });
 });
 

@@ -1,13 +1,6 @@
 /** The commands. What a command does is loaded when it runs, so that help and completion are quick. */
-import type { Io } from './io.ts';
-import type { OptionName, OptionValues } from './options.ts';
-
-export interface Invocation {
-  readonly options: OptionValues;
-  /** Arguments after the command's name. */
-  readonly names: readonly string[];
-  readonly io: Io;
-}
+import type { Invocation } from './invocation.ts';
+import type { OptionName } from './options.ts';
 
 export interface Command {
   readonly name: string;

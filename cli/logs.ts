@@ -3,11 +3,11 @@ import { VmsteadError } from '../crds/errors.ts';
 import { pathOf } from '../operator/kube/client.ts';
 import { type Pod, pods } from '../operator/kube/resources.ts';
 import type { StoredVirtualMachine } from '../operator/virtual-machine/resources.ts';
-import { vmName } from './arguments.ts';
 import { type Cluster, connect, getVm } from './cluster.ts';
-import type { Invocation } from './commands.ts';
+import type { Invocation } from './invocation.ts';
 import { CONTAINER, containerState, incarnationOf, launcherPods } from './pods.ts';
 import { HarmlessStream } from './terminal-text.ts';
+import { vmName } from './values.ts';
 
 const POLL_MS = 1000;
 

@@ -1,10 +1,10 @@
 import type { OperationType } from '../crds/virtual-machine-operation.ts';
 import { isForbidden } from '../operator/kube/errors.ts';
-import { parseDuration, vmName } from './arguments.ts';
 import { type Cluster, connect, getVm } from './cluster.ts';
-import type { Invocation } from './commands.ts';
 import { explain } from './explain.ts';
+import type { Invocation } from './invocation.ts';
 import { createOperation, waitForOperation } from './operation.ts';
+import { parseDuration, vmName } from './values.ts';
 
 /** As long as a guest usually has to power itself off (120 s), and a new pod to come up, with room. */
 const DEFAULT_TIMEOUT = '5m';

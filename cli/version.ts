@@ -1,7 +1,7 @@
 import { API_VERSION, GROUP } from '../crds/api.ts';
 import { isNotFound } from '../operator/kube/errors.ts';
 import { CLI_VERSION, connect } from './cluster.ts';
-import type { Invocation } from './commands.ts';
+import type { Invocation } from './invocation.ts';
 
 export async function version({ options, io }: Invocation): Promise<void> {
   io.print(`kubectl-vm  ${CLI_VERSION}`);

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import { configFrom, OPERATOR_NAME, type OperatorConfig } from './config.ts';
 import { serveHttp } from './http.ts';
 import { createClient, type KubeClient } from './kube/client.ts';
-import { connectionFromEnvironment } from './kube/connection.ts';
+import { connectionFromEnvironment } from './kube/environment.ts';
 import { elect, type Leadership } from './kube/leader.ts';
 import { createTransport } from './kube/transport.ts';
 import { createLogger } from './log.ts';

@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { LABEL, LAUNCHER_FINALIZER, MANAGED_BY } from '../crds/api.ts';
 import { CHANNEL_SECRET, OPERATOR_NAME } from './config.ts';
 import { createClient, type KubeClient } from './kube/client.ts';
-import { connectionFromEnvironment } from './kube/connection.ts';
+import { connectionFromEnvironment } from './kube/environment.ts';
 import { orNotFound } from './kube/errors.ts';
 import type { ObjectRef, Stored } from './kube/object.ts';
 import { define, endpointslices, leases, type Pod, pods, secrets } from './kube/resources.ts';

@@ -1,7 +1,4 @@
-/** A command's module; `run` returns the exit code. */
-export interface CommandModule {
-  run(args: readonly string[]): Promise<number>;
-}
+import type { CommandModule } from './command-module.ts';
 
 interface Command {
   summary: string;

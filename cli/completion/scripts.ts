@@ -1,6 +1,6 @@
 /** Completion scripts of the shells: each asks `kubectl-vm __complete`. */
 import { VmsteadError } from '../../crds/errors.ts';
-import type { Invocation } from '../commands.ts';
+import type { Invocation } from '../invocation.ts';
 
 const SCRIPTS: Record<string, string> = {
   bash: `# bash completion of kubectl-vm: source <(kubectl vm completion bash)

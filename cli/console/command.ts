@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { VmsteadError } from '../../crds/errors.ts';
 import { isNotFound } from '../../operator/kube/errors.ts';
 import type { StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
-import { parseDuration, vmName } from '../arguments.ts';
 import { type Cluster, connect, getVm } from '../cluster.ts';
-import type { Invocation } from '../commands.ts';
+import type { Invocation } from '../invocation.ts';
 import type { Io } from '../io.ts';
+import { parseDuration, vmName } from '../values.ts';
 import { session } from './session.ts';
 
 const DEFAULT_TIMEOUT = '5m';

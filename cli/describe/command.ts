@@ -5,9 +5,9 @@ import {
   virtualmachineoperations,
   virtualmachines,
 } from '../../operator/virtual-machine/resources.ts';
-import { vmName } from '../arguments.ts';
 import { type Cluster, connect, getVm } from '../cluster.ts';
-import type { Invocation } from '../commands.ts';
+import type { Invocation } from '../invocation.ts';
+import { vmName } from '../values.ts';
 import { type Material, page } from './page.ts';
 
 export async function describe({ options, names, io }: Invocation): Promise<void> {

@@ -56,3 +56,20 @@ export async function kvmWorks(): Promise<boolean> {
     return false;
   }
 }
+
+/** The kernel sends SIGTERM when the process that started QEMU is gone; QEMU closes its disks upon it. */
+const UNTIL_WE_END = ['setpriv', '--pdeathsig', 'TERM', '--'];
+
+/**
+ * What QEMU is started through so that it ends with this process, however that ends; undefined where there is
+ * no util-linux.
+ */
+export async function untilWeEnd(): Promise<readonly string[] | undefined> {
+  const [program = '', ...args] = UNTIL_WE_END;
+  try {
+    await run(program, [...args, 'true']);
+    return UNTIL_WE_END;
+  } catch {
+    return undefined;
+  }
+}

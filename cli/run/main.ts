@@ -14,7 +14,7 @@ import { Vm } from '../../launcher/vm/vm.ts';
 import { explain } from '../explain.ts';
 import { harmless } from '../terminal-text.ts';
 import { parseRunArguments, type RunArguments, USAGE } from './arguments.ts';
-import { QEMU } from './host.ts';
+import { QEMU, untilWeEnd } from './host.ts';
 import { type LocalMachine, localMachine } from './local-machine.ts';
 import { readManifest } from './manifest.ts';
 import { consoleSession } from './session.ts';
@@ -78,8 +78,13 @@ async function run(given: RunArguments): Promise<number> {
     const { description, forwardFrom } = local;
     const paths = launcherPaths(directory, directory);
     const life = Life.open(directory);
-    const vm = new Vm({ description, paths, life, log: quiet, program: QEMU, forwardFrom, onChange() {} });
+    const through = await untilWeEnd();
+    const vm = new Vm({
+      ...{ description, paths, life, log: quiet, program: QEMU, forwardFrom, onChange() {} },
+      ...(through === undefined ? {} : { through }),
+    });
     tellWhatDiffers(local, given);
+    if (through === undefined) note('there is no setpriv (util-linux): if vmstead is killed, QEMU goes on');
     vm.begin();
     const ending = await consoleSession(vm, paths.console, note);
     note(ending.message);

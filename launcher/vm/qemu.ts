@@ -18,7 +18,8 @@ export interface SpawnedQemu {
  * Starts QEMU in a session of its own with its words in a file, so that it needs nothing of the launcher's.
  * It inherits `claims`, the descriptors that hold block devices.
  */
-export function spawnQemu(program: string, args: string[], claims: number[], logPath: string): SpawnedQemu {
+export function spawnQemu(command: readonly string[], claims: number[], logPath: string): SpawnedQemu {
+  const [program = '', ...args] = command;
   const log = openSync(logPath, 'a', 0o600);
   try {
     const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log, ...claims] });

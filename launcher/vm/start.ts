@@ -6,14 +6,26 @@ import { prepareDisks } from '../disks/prepare.ts';
 import { prepareUefi } from '../disks/uefi.ts';
 import { commandLine } from '../machine/command-line.ts';
 import type { Host } from '../machine/host.ts';
+import type { LauncherPaths } from '../paths.ts';
 import { writeSeed } from '../seed/nocloud.ts';
+import type { Life } from './life.ts';
 import { type SpawnedQemu, spawnQemu } from './qemu.ts';
-import type { VmOptions } from './vm.ts';
 
-type Options = Pick<VmOptions, 'description' | 'paths' | 'life' | 'program' | 'forwardFrom'>;
+export interface StartOptions {
+  description: MachineDescription;
+  paths: LauncherPaths;
+  life: Life;
+  /** QEMU's program. */
+  program: string;
+  /** A program with its arguments that becomes QEMU. In a pod there is none. */
+  through?: readonly string[];
+  /** Without a cluster: where the guest's ports are on this machine. */
+  forwardFrom?: NonNullable<Host['forwardFrom']>;
+}
 
 /** Throws VmsteadError for what cannot be started. Called once in a pod's life. */
-export function startQemu({ description, paths, life, program, forwardFrom }: Options): SpawnedQemu {
+export function startQemu(options: StartOptions): SpawnedQemu {
+  const { description, paths, life, program, through = [], forwardFrom } = options;
   const machine = withKernelInside(description);
   const { disks, claims } = prepareDisks(machine);
   const host: Host = { run: paths, disks, aio: asyncIo() };
@@ -25,7 +37,8 @@ export function startQemu({ description, paths, life, program, forwardFrom }: Op
   if (machine.firmware.type === 'UEFI') host.uefiCode = prepareUefi(machine.firmware.variables);
   life.change({ disks });
   rmSync(paths.qmp, { force: true });
-  const qemu = spawnQemu(program, commandLine(machine, host), claims, paths.qemuLog);
+  const command = [...through, program, ...commandLine(machine, host)];
+  const qemu = spawnQemu(command, claims, paths.qemuLog);
   life.change({ qemu: qemu.id });
   return qemu;
 }

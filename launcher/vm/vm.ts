@@ -1,32 +1,22 @@
 /** One VM: its QEMU started or taken over, watched, and its end told. */
 import type { LauncherReport, MachineState } from '../../crds/channel.ts';
-import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { Log } from '../log.ts';
 import { diskIndexOfNode } from '../machine/disks.ts';
-import type { Host, PreparedDisk } from '../machine/host.ts';
-import type { LauncherPaths } from '../paths.ts';
+import type { PreparedDisk } from '../machine/host.ts';
 import type { QmpClient } from '../qmp/client.ts';
 import type { QmpEvent } from '../qmp/commands.ts';
 import { QmpClosedError } from '../qmp/errors.ts';
 import { autopsy } from './autopsy.ts';
 import { type Ending, endingOf } from './ending.ts';
-import type { Life } from './life.ts';
 import { connectMonitor } from './monitor.ts';
 import { findQemu, isAlive, type ProcessId } from './process.ts';
 import { lastWords, type QemuExit } from './qemu.ts';
 import { ioErrorMessage } from './room.ts';
-import { startQemu } from './start.ts';
+import { type StartOptions, startQemu } from './start.ts';
 import { type Happening, next, RUN_STATE } from './states.ts';
 
-export interface VmOptions {
-  description: MachineDescription;
-  paths: LauncherPaths;
-  life: Life;
+export interface VmOptions extends StartOptions {
   log: Log;
-  /** QEMU's program. */
-  program: string;
-  /** Without a cluster: where the guest's ports are on this machine. */
-  forwardFrom?: NonNullable<Host['forwardFrom']>;
   /** Something that a report tells has changed. */
   onChange: () => void;
 }

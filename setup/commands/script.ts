@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CommandModule } from '../commands.ts';
+import type { CommandModule } from '../command-module.ts';
 import { root } from '../paths.ts';
 import { setUp, testSteps } from '../steps/index.ts';
 import { passThrough } from './pass-through.ts';
