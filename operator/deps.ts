@@ -41,5 +41,6 @@ export interface OperatorDeps {
   /** Where controllers register series of their own. */
   readonly registry: Registry;
   readonly log: Logger;
+  /** By the API server's clock, as the times in objects are. */
   readonly now: () => Date;
 }

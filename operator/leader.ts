@@ -23,17 +23,17 @@ const CERTIFICATE_CHECK_MS = 12 * 3_600_000;
  * leader, so that a standby stays small. Ends after the signal, when all work under way is done.
  */
 export async function lead(standby: Standby, signal: AbortSignal): Promise<void> {
-  const { config, client, log, metrics } = standby;
-  const launchers = new LauncherRegistry({ log });
+  const { config, client, log, metrics, now } = standby;
+  const launchers = new LauncherRegistry({ log, now });
   metrics.countLaunchers(() => launchers.size);
-  const events = new EventRecorder({ client, component: OPERATOR_NAME, instance: config.podName, log });
+  const events = new EventRecorder({ client, component: OPERATOR_NAME, instance: config.podName, log, now });
 
   const dnsNames = [
     channelServerName(config.podNamespace),
     `${channelServerName(config.podNamespace)}.cluster.local`,
   ];
   const secret = { namespace: config.podNamespace, name: CHANNEL_SECRET };
-  const certify = () => ensureCertificate({ client, secret, dnsNames, log });
+  const certify = () => ensureCertificate({ client, secret, dnsNames, log, now });
   const certificate = await untilDone(certify, standby, signal);
   if (certificate === undefined) return;
 
@@ -67,7 +67,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     metrics,
     registry: metrics.registry,
     log,
-    now: () => new Date(),
+    now,
   };
   const all = controllers(deps);
   const running = caches.map((each) => each.run(signal));

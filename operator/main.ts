@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { configFrom, OPERATOR_NAME, type OperatorConfig } from './config.ts';
 import { serveHttp } from './http.ts';
 import { createClient, type KubeClient } from './kube/client.ts';
+import { ClusterClock } from './kube/cluster-clock.ts';
 import { connectionFromEnvironment } from './kube/environment.ts';
 import { elect, type Leadership } from './kube/leader.ts';
 import { createTransport } from './kube/transport.ts';
@@ -17,6 +18,8 @@ export interface Standby {
   readonly client: KubeClient;
   readonly metrics: OperatorMetrics;
   readonly log: Logger;
+  /** By the API server's clock, as the times in objects are. */
+  readonly now: () => Date;
   /** Called when the leader does all its work. */
   readonly leading: (state: 'ready') => void;
 }
@@ -37,7 +40,13 @@ async function main(): Promise<number> {
 
   const metrics = new OperatorMetrics();
   const connection = await connectionFromEnvironment();
-  const transport = createTransport(connection, { userAgent: `${OPERATOR_NAME}/${config.version}`, metrics });
+  const clock = new ClusterClock();
+  const now = () => new Date(clock.now());
+  const transport = createTransport(connection, {
+    userAgent: `${OPERATOR_NAME}/${config.version}`,
+    metrics,
+    clock,
+  });
   let leadership: Leadership | undefined;
   let leaderReady = false;
   const http = await serveHttp(config.httpPort, {
@@ -58,6 +67,7 @@ async function main(): Promise<number> {
       // A container that was restarted in the same pod is another process.
       identity: `${config.podName}_${randomUUID()}`,
       log,
+      now,
     },
     stop.signal,
   );
@@ -76,6 +86,7 @@ async function main(): Promise<number> {
       client,
       metrics,
       log,
+      now,
       leading: () => {
         leaderReady = true;
       },

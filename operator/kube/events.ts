@@ -23,6 +23,7 @@ export interface EventRecorderOptions {
   readonly log: Logger;
   /** Milliseconds between two writes of the same series. */
   readonly intervalMs?: number;
+  readonly now?: () => Date;
 }
 
 /** Series remembered, and so the most that can wait to be written; the oldest is forgotten first. */
@@ -63,7 +64,7 @@ export class EventRecorder {
 
   record(regarding: Regarding, type: EventType, reason: string, message: string): void {
     const key = `${regarding.metadata.uid}/${type}/${reason}`;
-    const now = new Date().toISOString();
+    const now = (this.#options.now?.() ?? new Date()).toISOString();
     const known = this.#series.get(key);
     const series: Series = known ?? {
       regarding,

@@ -27,6 +27,8 @@ export interface ElectionOptions {
   readonly identity: string;
   readonly log: Logger;
   readonly timing?: Partial<LeaderTiming>;
+  /** For the timestamps in the lease, which people read. */
+  readonly now?: () => Date;
 }
 
 /** What the winner of an election has until it loses or releases it. */
@@ -75,15 +77,15 @@ class Candidate {
 
   /** Takes the lease if nobody holds it; `undefined` if somebody does, or was quicker. */
   async attempt(signal: AbortSignal): Promise<Lease | undefined> {
-    const { client, lease: ref, identity, log } = this.#options;
+    const { client, lease: ref, log } = this.#options;
     const call = { signal, deadlineMs: this.#timing.renewDeadlineMs };
     const lease = await orNotFound(client.get(leases, ref, call));
     try {
-      if (lease === undefined) return await client.create(leases, claim(ref, identity, this.#timing), call);
+      if (lease === undefined) return await client.create(leases, claim(this.#options, this.#timing), call);
       this.#observe(lease);
       if (this.#remainingMs(lease) > 0) return undefined;
       log.info({ holder: lease.spec?.holderIdentity }, 'leader election: taking the lease');
-      return await client.replace(leases, claim(ref, identity, this.#timing, lease), call);
+      return await client.replace(leases, claim(this.#options, this.#timing, lease), call);
     } catch (error) {
       if (isConflict(error) || isAlreadyExists(error)) return undefined;
       throw error;
@@ -177,7 +179,7 @@ class Holder implements Leadership {
         ...this.#lease.spec,
         holderIdentity: '',
         leaseDurationSeconds: 1,
-        renewTime: timestamp(),
+        renewTime: timestamp(this.#options),
       };
       await client.replace(leases, { metadata: this.#lease.metadata, spec }, { deadlineMs: 2_000 });
       log.info({ lease: ref.name }, 'leader election: lease released');
@@ -195,7 +197,7 @@ class Holder implements Leadership {
       const left = this.#renewedAt + this.#timing.renewDeadlineMs - asked;
       if (left <= 0) return `the lease could not be renewed for ${this.#timing.renewDeadlineMs / 1000} s`;
       try {
-        const spec = { ...this.#lease.spec, renewTime: timestamp() };
+        const spec = { ...this.#lease.spec, renewTime: timestamp(this.#options) };
         const call = { signal, deadlineMs: Math.min(left, 5_000) };
         this.#lease = await this.#options.client.replace(leases, { ...this.#lease, spec }, call);
         this.#renewedAt = asked;
@@ -238,12 +240,13 @@ class Holder implements Leadership {
 }
 
 /** Kubernetes' MicroTime. */
-function timestamp(): string {
-  return new Date().toISOString().replace('Z', '000Z');
+function timestamp({ now = () => new Date() }: ElectionOptions): string {
+  return now().toISOString().replace('Z', '000Z');
 }
 
-function claim(ref: ObjectRef, identity: string, timing: LeaderTiming, previous?: Lease): Draft<Lease> {
-  const now = timestamp();
+function claim(options: ElectionOptions, timing: LeaderTiming, previous?: Lease): Draft<Lease> {
+  const { lease: ref, identity } = options;
+  const now = timestamp(options);
   return {
     metadata: previous?.metadata ?? {
       name: ref.name,
