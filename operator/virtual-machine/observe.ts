@@ -17,6 +17,8 @@ import {
 } from '../kube/resources.ts';
 import { claimUidOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { neededClaims } from './claims.ts';
+import { dialsUntil, isHeard, launcherStartedAt } from './contact.ts';
+import { nodeSilentSince } from './node-lease.ts';
 import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
 
@@ -54,6 +56,7 @@ export async function observe(sources: Sources, namespace: string, name: string)
     const lease = caches.leases.by('claim', claim.metadata.uid)[0];
     if (lease) leases.set(claim.metadata.uid, lease);
   }
+  const contacts = contactsOf(sources.launchers, pods);
   return {
     now,
     listeningSince: sources.listeningSince(),
@@ -66,8 +69,9 @@ export async function observe(sources: Sources, namespace: string, name: string)
     ownLeases,
     orphanLeases: await orphans(sources, [...leases.values()], now),
     nodes: [...caches.nodes.list()],
+    silentNodes: await silentNodes(sources, pods, contacts, now),
     operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
-    contacts: contactsOf(sources.launchers, pods),
+    contacts,
     warnings: await warningsOf(sources, pods),
     defaults: sources.defaults,
   };
@@ -86,6 +90,26 @@ function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<stri
     });
   }
   return contacts;
+}
+
+/** Asks for the sign of life of each node whose launcher should have been heard and was not. */
+async function silentNodes(
+  { client, listeningSince }: Sources,
+  pods: readonly Pod[],
+  contacts: ReadonlyMap<string, LauncherContact>,
+  now: number,
+): Promise<Map<string, string>> {
+  const silent = new Map<string, string>();
+  for (const pod of pods) {
+    const node = pod.spec?.nodeName;
+    const startedAt = launcherStartedAt(pod);
+    const contact = contacts.get(pod.metadata.uid);
+    if (node === undefined || startedAt === undefined || isHeard(contact, now)) continue;
+    if (dialsUntil(startedAt, listeningSince(), contact) > now) continue;
+    const since = await nodeSilentSince(client, node, now);
+    if (since !== undefined) silent.set(node, since);
+  }
+  return silent;
 }
 
 /** A cache may lag behind; that a holder has no pod is only believed of the API server itself. */

@@ -173,6 +173,27 @@ describe('a run of which nobody can say that it is over', () => {
     );
   });
 
+  it('a node whose kubelet no longer renews its lease is silent before its Ready condition says so', () => {
+    const silentNodes = new Map([['worker-1', '2026-01-01T11:59:20Z']]);
+    const world = aWorld({ pods: [running()], nodes: [readyNode], silentNodes });
+    expect([conditionIn(world, 'Running'), conditionIn(world, 'Ready')]).toEqual([
+      'Unknown NodeSilent',
+      'Unknown NodeSilent',
+    ]);
+    expect(statusIn(world).conditions?.find((each) => each.type === 'Running')?.message).toMatch(
+      /^Node worker-1 has been silent since 2026-01-01T11:59:20Z: nobody can tell/,
+    );
+    // Nobody tells us when the lease is renewed.
+    expect(planVirtualMachine(world).after).toBe(10_000);
+    const heard = aWorld({
+      pods: [running()],
+      nodes: [readyNode],
+      silentNodes,
+      contacts: contact('Running'),
+    });
+    expect(conditionIn(heard, 'Running')).toBe('True Running');
+  });
+
   it('a silent node whose launcher is heard all the same runs', () => {
     const world = aWorld({ pods: [running()], nodes: [silentNode], contacts: contact('Running') });
     expect(conditionIn(world, 'Running')).toBe('True Running');

@@ -1,7 +1,8 @@
 /** Where a VM is between off and running, and what is known of it. */
-import { HEARTBEAT_DEADLINE, type LauncherReport } from '../../crds/channel.ts';
+import type { LauncherReport } from '../../crds/channel.ts';
 import type { Phase, VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Node } from '../kube/resources.ts';
+import { dialsUntil, isHeard, launcherStartedAt } from './contact.ts';
 import type { Wish } from './power.ts';
 import type { Run } from './runs.ts';
 import { type Wait, waitOf } from './waiting.ts';
@@ -25,10 +26,10 @@ export interface Stage {
   after: number | undefined;
 }
 
-/** Milliseconds that a launcher has to dial after its container or the operator started. */
-const DIAL_GRACE = 20_000;
 /** Milliseconds between two looks at the events of a pod that waits. */
 const LOOK_AGAIN = 5_000;
+/** Milliseconds between two looks at the lease of a node that only its lease calls silent. */
+const LEASE_AGAIN = 10_000;
 
 export function stageOf(
   world: World,
@@ -40,20 +41,23 @@ export function stageOf(
   if (!alive) return withoutRun(vm, wish, wait);
   const node = world.nodes.find((each) => each.metadata.name === alive.pod.spec?.nodeName);
   const contact = world.contacts.get(alive.pod.metadata.uid);
-  const known = contact?.connected && world.now - contact.lastHeardAt < HEARTBEAT_DEADLINE;
+  const known = isHeard(contact, world.now);
   if (!alive.own)
     return stage('Pending', 'Stopping', 'False', wait?.reason ?? 'Stopping', wait?.message ?? '', wait);
-  if (!known && alive.pod.spec?.nodeName !== undefined && isSilent(node)) return nodeSilent(alive, node);
+  const nodeName = alive.pod.spec?.nodeName;
+  if (!known && nodeName !== undefined) {
+    const since = world.silentNodes.get(nodeName);
+    if (since !== undefined || isSilent(node)) return nodeSilent(nodeName, node, since);
+  }
   if (alive.deleting) return stopping(alive);
-  const container = alive.pod.status?.containerStatuses?.find((each) => each.name === 'launcher')?.state
-    ?.running;
+  const startedAt = launcherStartedAt(alive.pod);
   if (known && contact.report) return reported(contact.report);
-  if (!container) {
+  if (startedAt === undefined) {
     const reason = waitOf(alive.pod, world.nodes, world.warnings);
     const phase = alive.pod.spec?.nodeName === undefined ? 'Scheduling' : 'Starting';
     return { ...stage(phase, 'Starting', 'False', reason.reason, reason.message, reason), after: LOOK_AGAIN };
   }
-  return unheard(world, vm, alive, contact, Date.parse(container.startedAt ?? ''));
+  return unheard(world, vm, alive, contact, startedAt);
 }
 
 function stage(
@@ -111,16 +115,18 @@ function isSilent(node: Node | undefined): boolean {
   return node === undefined || ready?.status === 'Unknown';
 }
 
-function nodeSilent(alive: Run, node: Node | undefined): Stage {
-  const name = alive.pod.spec?.nodeName ?? '';
-  const since = node?.status?.conditions?.find((each) => each.type === 'Ready')?.lastTransitionTime;
+/** `leaseSince`: since when its kubelet has not renewed its lease, which is known sooner than Ready turns Unknown. */
+function nodeSilent(name: string, node: Node | undefined, leaseSince: string | undefined): Stage {
+  const ready = node?.status?.conditions?.find((each) => each.type === 'Ready');
   const what = node
-    ? `Node ${name} has been silent since ${since}`
+    ? `Node ${name} has been silent since ${leaseSince ?? ready?.lastTransitionTime}`
     : `Node ${name} has no Node object any more`;
   const message = `${what}: nobody can tell whether the VM runs, and it is not started elsewhere. If you are certain that the node is off: kubectl taint nodes ${name} node.kubernetes.io/out-of-service=nodeshutdown:NoExecute`;
   return {
     ...stage('Unknown', 'Unknown', 'Unknown', 'NodeSilent', message),
     control: { status: 'Unknown', reason: 'NodeSilent', message: `Node ${name} is silent.` },
+    // Nobody tells when a lease is renewed; once Ready is Unknown, its change does.
+    after: node && !isSilent(node) ? LEASE_AGAIN : undefined,
   };
 }
 
@@ -197,8 +203,7 @@ function unheard(
   contact: LauncherContact | undefined,
   startedAt: number,
 ): Stage {
-  const since = Math.max(startedAt, world.listeningSince, contact?.lastHeardAt ?? 0);
-  const left = since + DIAL_GRACE - world.now;
+  const left = dialsUntil(startedAt, world.listeningSince, contact) - world.now;
   if (left > 0) {
     const was = vm.status?.launcher?.podUID === alive.pod.metadata.uid ? vm.status : undefined;
     const before = was?.conditions?.find((each) => each.type === 'Running');

@@ -81,6 +81,7 @@ export function aWorld(change: Partial<World> = {}): World {
     ownLeases: [],
     orphanLeases: new Set(),
     nodes: [],
+    silentNodes: new Map(),
     operations: [],
     contacts: new Map(),
     warnings: [],

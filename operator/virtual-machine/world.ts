@@ -43,6 +43,8 @@ export interface World {
   /** Names of leases whose holder has no pod object, by a look at the API server itself. */
   orphanLeases: ReadonlySet<string>;
   nodes: readonly Node[];
+  /** Nodes whose kubelet no longer renews its lease, and since when; looked up only where a launcher is not heard. */
+  silentNodes: ReadonlyMap<string, string>;
   operations: readonly VirtualMachineOperation[];
   contacts: ReadonlyMap<string, LauncherContact>;
   /** Warnings about the current pod and its claims; looked up only while something is waited for. */

@@ -137,6 +137,18 @@ describe('rights', () => {
     const role = all.find(({ kind, metadata }) => kind === 'Role' && metadata.name === 'vmstead-operator');
     expect(role?.metadata.namespace).toBe('team-a');
     expect(role?.rules).toEqual(find('ClusterRole', 'vmstead-operator').rules);
+    // Beside it only the nodes' signs of life, and its own namespace.
+    const others = all.filter(
+      ({ kind, metadata }) =>
+        kind === 'Role' && metadata.namespace !== 'team-a' && metadata.name.startsWith('vmstead-operator'),
+    );
+    expect(others.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`)).toEqual([
+      'kube-node-lease/vmstead-operator-nodes',
+      'vmstead-system/vmstead-operator-own',
+    ]);
+    expect(others[0]?.rules).toEqual([
+      { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['get'] },
+    ]);
   });
 });
 

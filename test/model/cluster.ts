@@ -204,6 +204,7 @@ export class ModelCluster {
           .map((lease) => lease.metadata.name),
       ),
       nodes: [node(this.nodeReady, this.now)],
+      silentNodes: new Map<string, string>(),
       operations: [...seen.operations.values()].filter((each) => each.spec.virtualMachine === name),
       contacts: this.contacts,
       warnings: [],
