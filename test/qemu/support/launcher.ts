@@ -21,6 +21,8 @@ interface LauncherOptions {
   env?: Record<string, string>;
   /** Folder to use for disks; a fresh one otherwise. */
   disks?: string;
+  /** What `supervise` runs, in place of the launcher. */
+  command?: string[];
   /** Puts further files beside machine.json. */
   prepare?: (etc: string) => Promise<void>;
 }
@@ -52,7 +54,7 @@ export function machine(commandLine = '', changes: Partial<MachineDescription> =
     kernel: {
       path: '/kernel/vmlinuz',
       initrd: '/kernel/initrd.img',
-      commandLine: `console=ttyS0 quiet panic=-1 ${commandLine}`.trim(),
+      commandLine: `console=ttyS0 quiet panic=-1 no_timer_check ${commandLine}`.trim(),
     },
     disks: [],
     networks: [],
@@ -131,6 +133,7 @@ export class Launcher implements AsyncDisposable {
       launcher,
       '--',
       '/usr/lib/vmstead/supervise',
+      ...(options.command ?? []),
     ]);
     return new Launcher(container.trim(), folder, disks);
   }
