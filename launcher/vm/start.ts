@@ -1,5 +1,6 @@
 /** From a description to a running QEMU: what the host has is found out, the rest is pure. */
 import { readFileSync, rmSync } from 'node:fs';
+import { failpoint } from '../../crds/failpoint.ts';
 import { type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
 import { resolveInside } from '../disks/inside.ts';
 import { prepareDisks } from '../disks/prepare.ts';
@@ -38,7 +39,9 @@ export function startQemu(options: StartOptions): SpawnedQemu {
   life.change({ disks });
   rmSync(paths.qmp, { force: true });
   const command = [...through, program, ...commandLine(machine, host)];
+  failpoint('qemu:spawn', 'before');
   const qemu = spawnQemu(command, claims, paths.qemuLog);
+  failpoint('qemu:spawn', 'after');
   life.change({ qemu: qemu.id });
   return qemu;
 }

@@ -1,6 +1,6 @@
 /**
  * `npm run soak -- [MINUTES] [SEED]`: VMs that write all the time, and something dies every few seconds. The seed is
- * printed, and the same seed does the same things in the same order.
+ * printed, and the same seed does the same things in the same order. The result goes to docs/chaos.md.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { leases } from '../../operator/kube/resources.ts';
@@ -11,6 +11,7 @@ import { killLauncher, killQemu } from '../e2e/support/kill.ts';
 import { blankDisk, sectorWriter, tinyVm } from '../e2e/support/manifests.ts';
 import { installRelease } from '../e2e/support/release.ts';
 import { random } from './random.ts';
+import { cell, record, today } from './record.ts';
 
 const minutes = Number(process.argv[2] ?? 10);
 const seed = Number(process.argv[3] ?? Date.now() % 1_000_000);
@@ -49,20 +50,21 @@ await bed.apply(
 await Promise.all(vms.map((name) => bed.untilUp(name, { timeout: 180_000 })));
 
 const end = Date.now() + minutes * 60_000;
-let blows = 0;
+const blows = new Map(Object.keys(BLOWS).map((what) => [what, { dealt: 0, missed: 0 }]));
 while (Date.now() < end) {
   const [what, vm] = [pick(Object.keys(BLOWS)), pick(vms)];
   // What does not meet anything just then (a pod between two lives) is a miss, and no fault.
-  const outcome = await BLOWS[what]!(vm).then(
-    () => '',
-    () => ' (missed)',
+  const met = await BLOWS[what]!(vm).then(
+    () => true,
+    () => false,
   );
-  console.log(`${new Date().toISOString()} ${what}, ${vm}${outcome}`);
-  blows++;
+  console.log(`${new Date().toISOString()} ${what}, ${vm}${met ? '' : ' (missed)'}`);
+  blows.get(what)![met ? 'dealt' : 'missed']++;
   await sleep(2000 + next() * 13_000);
 }
 
-console.log(`soak: ${blows} blows; now everything must come to rest`);
+const sum = (of: 'dealt' | 'missed') => [...blows.values()].reduce((all, each) => all + each[of], 0);
+console.log(`soak: ${sum('dealt')} blows; now everything must come to rest`);
 const problems: string[] = [];
 try {
   for (const vm of vms) await bed.untilCondition(vm, 'Ready', 'True Running', { timeout: 420_000 });
@@ -74,5 +76,15 @@ try {
   problems.push(`${error}`);
 }
 for (const problem of problems) console.log(problem);
-console.log(`seed ${seed}: ${blows} blows, ${problems.length} problems`);
+console.log(`seed ${seed}: ${sum('dealt')} blows, ${problems.length} problems`);
+const rows = [...blows].map(([what, { dealt, missed }]) => `| ${what} | ${dealt} | ${missed} |`);
+await record(
+  'soak',
+  `Three VMs write all the time while something dies every few seconds, at random. At the end all of them must run, stop in good order, and their disks must hold what their guests wrote; two QEMUs on one disk are looked for all the time.
+\`npm run soak -- ${minutes} ${seed}\`, ${today()}: ${sum('dealt')} blows in ${minutes} minutes, ${problems.length === 0 ? 'no problem' : `${problems.length} problems: ${problems.map(cell).join('; ')}`}.
+
+| blow | dealt | met nothing just then |
+|---|---|---|
+${rows.join('\n')}`,
+);
 process.exit(problems.length === 0 ? 0 : 1);
