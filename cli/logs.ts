@@ -102,14 +102,14 @@ async function currentPod(
   }
 }
 
+/** The pod of the last run that ended, which may be the newest. */
 async function previousPod(cluster: Cluster, vm: StoredVirtualMachine): Promise<Pod> {
   const list = await launcherPods(cluster, vm);
-  const newest = list[0] === undefined ? (vm.status?.launcher?.incarnation ?? 0) : incarnationOf(list[0]);
-  const pod = list.find((each) => incarnationOf(each) < newest);
+  const pod = list.find((each) => containerState(each) === 'ended');
   if (pod !== undefined) return pod;
   const last = vm.status?.lastRun;
   const ended = last === undefined ? '' : `; its last run ended with ${last.result}: ${last.message}`;
-  throw new VmsteadError('VmNotRunning', `no earlier pod of ${vm.metadata.name} is kept${ended}`);
+  throw new VmsteadError('VmNotRunning', `no pod of an earlier run of ${vm.metadata.name} is kept${ended}`);
 }
 
 function notRunning(vm: StoredVirtualMachine, list: readonly Pod[]): VmsteadError {

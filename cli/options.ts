@@ -18,7 +18,7 @@ export const OPTIONS = {
   timeout: { value: 'TIME', text: 'Longest wait for the result, such as 30s or 5m (5m)' },
   follow: { short: 'f', text: 'Go on showing what is added' },
   tail: { value: 'LINES', text: 'Show only the last lines' },
-  previous: { short: 'p', text: 'Of the run before this one, while its pod is kept' },
+  previous: { short: 'p', text: 'Of the last run that ended, while its pod is kept' },
   client: { text: 'Do not ask the cluster' },
 } as const satisfies Record<string, OptionDefinition>;
 

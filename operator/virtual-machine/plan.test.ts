@@ -114,9 +114,24 @@ describe('a run that is over', () => {
   });
 
   it('is erased only after the status that records it', () => {
-    const plan = planVirtualMachine(aWorld({ pods: [aPod(1, { status: ended('GuestPowerOff') })] }));
+    const metadata = { ...aPod(1).metadata, deletionTimestamp: '2026-01-01T11:59:59Z' };
+    const pods = [aPod(1, { metadata, status: ended('GuestPowerOff') })];
+    const plan = planVirtualMachine(aWorld({ pods }));
     expect(plan.actions.map((each) => each.type)).toEqual(['CreatePod']);
-    expect(plan.afterStatus.map((each) => each.type)).toEqual(['DeletePod', 'DropFinalizer']);
+    expect(plan.afterStatus.map((each) => each.type)).toEqual(['DropFinalizer']);
+  });
+
+  it('is kept beside the next one for its logs, until that one is over too', () => {
+    const pods = [aPod(1, { status: ended('GuestPanic') })];
+    const first = planVirtualMachine(aWorld({ pods }));
+    expect([...first.actions, ...first.afterStatus].map((each) => each.type)).toEqual(['CreatePod']);
+    const beside = aWorld({ pods: [...pods, running(aPod(2))], nodes: [readyNode] });
+    expect(actionsOf(beside)).toEqual([]);
+    const both = aWorld({ pods: [...pods, aPod(2, { status: ended('GuestPanic') })] });
+    const { afterStatus } = planVirtualMachine(both);
+    expect(
+      afterStatus.map((each) => ('pod' in each ? `${each.type} ${each.pod.metadata.name}` : '')),
+    ).toEqual(['DeletePod vm-web-1', 'DropFinalizer vm-web-1']);
   });
 
   it('that failed twice waits, longer each time', () => {
@@ -204,7 +219,9 @@ describe('a run of which nobody can say that it is over', () => {
       ...silentNode,
       spec: { taints: [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }] },
     };
-    expect(actionsOf(aWorld({ pods: [running()], nodes: [fenced] }))).toContain('CreatePod');
+    const world = aWorld({ pods: [running()], nodes: [fenced] });
+    // Its pod is not kept: when the taint goes, nothing would say any more that it is over.
+    expect(actionsOf(world)).toEqual(['CreatePod', 'DeletePod', 'DropFinalizer']);
   });
 });
 

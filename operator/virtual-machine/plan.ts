@@ -138,10 +138,10 @@ export function planVirtualMachine(world: World): Plan {
     };
   }
 
-  const newest = runs.filter((run) => run.own).at(-1);
-  // A finished pod of a VM that stays off is kept: its logs are the guest's last words, and it is the record
-  // of how it ended should the status be lost.
-  reap(world, runs, (run) => run.deleting || wish.on || run !== newest, plan);
+  const last = runs.filter((run) => run.own && run.end).at(-1);
+  // The last pod that finished is kept, also beside the one that runs: its logs are the guest's last words, and it
+  // is the record of how it ended should the status be lost. A fence is no such record: it goes with the taint.
+  reap(world, runs, (run) => run.deleting || run !== last || run.end?.result === 'Fenced', plan);
 
   const stage = stageOf(world, vm, alive, wish, wait);
   for (const each of operations.commands) {

@@ -162,7 +162,7 @@ describe('what cannot be done', () => {
     [
       'logs of a run that nobody kept',
       ['logs', 'web', '--previous'],
-      { code: 7, stderr: 'kubectl vm: no earlier pod of web is kept (VmNotRunning)\n' },
+      { code: 7, stderr: 'kubectl vm: no pod of an earlier run of web is kept (VmNotRunning)\n' },
     ],
     [
       'a console of a VM that does not run',
