@@ -13,17 +13,16 @@ export interface Writer {
   path: string;
 }
 
-/** One line for each file or block device that a QEMU has open for writing. */
+/**
+ * One line for each file or block device that a QEMU has open for writing. It runs all the time beside the tests: a
+ * process for each file of each process would be half a core.
+ */
 const SCRIPT = `
-for exe in /proc/[0-9]*/exe; do
-  pid=\${exe#/proc/}; pid=\${pid%/exe}
-  case $(readlink "$exe" 2>/dev/null) in *qemu-system*) ;; *) continue;; esac
-  for fd in /proc/$pid/fd/*; do
-    path=$(readlink "$fd" 2>/dev/null) || continue
-    case $path in /*) ;; *) continue;; esac
-    flags=$(awk '/^flags/ {print $2}' /proc/$pid/fdinfo/\${fd##*/} 2>/dev/null) || continue
-    case \${flags: -1} in 1|2) ;; *) continue;; esac
-    stat -L -c "$pid|%F|%d:%i|%t:%T|$path" "$fd" 2>/dev/null
+for pid in $(find /proc/[0-9]*/exe -maxdepth 0 -lname '*qemu-system*' 2> /dev/null | cut -d / -f 3); do
+  for fd in $(find /proc/$pid/fd -maxdepth 1 -lname '/*' -printf '%f ' 2> /dev/null); do
+    while read -r key flags; do [[ $key != flags: ]] || break; done 2> /dev/null < /proc/$pid/fdinfo/$fd || continue
+    case $flags in *1|*2) ;; *) continue;; esac
+    stat -L -c "$pid|%F|%d:%i|%t:%T|$(readlink /proc/$pid/fd/$fd)" /proc/$pid/fd/$fd 2> /dev/null
   done
 done; true`;
 
