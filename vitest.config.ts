@@ -7,7 +7,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['{operator,launcher,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
+          include: ['{operator,launcher,mover,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,scale}/**'],
           // Each takes milliseconds; a machine that is busy with something else must not make one fail.
           testTimeout: 60_000,

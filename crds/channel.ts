@@ -1,5 +1,6 @@
 /** What a launcher and the operator say to each other: one JSON document a line, each way. */
 import * as z from 'zod';
+import { moverProgress } from './mover.ts';
 
 export const CHANNEL_PATH = '/v1/channel';
 export const CHANNEL_PROTOCOL = 'vmstead-channel';
@@ -58,11 +59,15 @@ export const upMessage = z.discriminatedUnion('type', [
     type: z.literal('hello'),
     protocol: z.literal(1),
     launcherVersion: text,
+    /** Absent: a launcher. A mover's incarnation is the number of its attempt. */
+    kind: z.enum(['launcher', 'mover']).optional(),
     incarnation: z.int(),
     /** Times that the launcher process was started again in this pod. */
     restarts: z.int(),
   }),
   z.strictObject({ type: z.literal('report'), report: launcherReport }),
+  /** In the place of reports, from a mover. */
+  z.strictObject({ type: z.literal('progress'), progress: moverProgress }),
   z.strictObject({ type: z.literal('heartbeat') }),
   z.strictObject({
     type: z.literal('result'),

@@ -8,7 +8,7 @@ const root = join(import.meta.dirname, '..');
 /** The program, without tests and without the table itself. */
 async function sources(): Promise<string> {
   const texts: string[] = [];
-  for (const part of ['operator', 'launcher', 'agent', 'cli', 'crds']) {
+  for (const part of ['operator', 'launcher', 'mover', 'agent', 'cli', 'crds']) {
     for (const file of await readdir(join(root, part), { recursive: true })) {
       const program = file.endsWith('.ts') && !file.endsWith('.test.ts');
       if (program && !(part === 'crds' && file === 'errors.ts')) {

@@ -44,6 +44,55 @@ export const ERRORS = {
     action: 'Read its last words: kubectl vm logs --previous.',
   },
 
+  // The mover: why an image was not made (codes of a moverResult).
+  ImageUnusable: {
+    meaning:
+      'What came from the source is no disk image that Vmstead takes: damaged, cut off, encrypted, in several files, or made on top of another image.',
+    action:
+      'Read the message in the status of the VirtualMachineImage. qemu-img convert -O qcow2 makes one self-contained file of most images.',
+  },
+  ImageTooLarge: {
+    meaning: 'The image, or what a compressed file becomes, is larger than may be.',
+    action: 'Give the claim of the VirtualMachineImage more room, or take a smaller image.',
+  },
+  ImageSizeUnknown: {
+    meaning: 'The source does not tell how large the image will be, so no claim can be made for it.',
+    action: 'Set spec.claim.size of the VirtualMachineImage.',
+  },
+  ChecksumMismatch: {
+    meaning: 'What the source served does not have the checksum that was asked for.',
+    action: 'Check the checksum in the spec; if it is right, the source is damaged or has been changed.',
+  },
+  ClaimFull: {
+    meaning: 'The claim of the image has no room left.',
+    action: 'Raise spec.claim.size, or make room on the storage.',
+  },
+  ClaimUnusable: {
+    meaning: 'The claim of the image cannot be written to, or holds something else.',
+    action: 'Read the message: it names the file or device and the right that is missing.',
+  },
+  SourceRefused: {
+    meaning: 'The source refused the request, has no such file, or its certificate is not trusted.',
+    action: 'Check the URL, the Secret and the CA that the VirtualMachineImage names.',
+  },
+  SourceForbidden: {
+    meaning:
+      'The source, or a redirect of it, leads to an address inside the cluster or its network, which is not allowed unless asked for.',
+    action: 'Use a public address, or set allowPrivateAddresses of the source if that address is meant.',
+  },
+  SourceLost: {
+    meaning: 'The source could not be reached, broke off again and again, or was too slow.',
+    action: 'The import is tried again by itself, from where it was if the source can; check the source.',
+  },
+  MoverInterrupted: {
+    meaning: 'The pod that wrote the image was told to end before it had finished.',
+    action: 'Nothing: the import goes on in another pod.',
+  },
+  MoverFailed: {
+    meaning: 'The mover met something that nobody foresaw.',
+    action: 'Read the log of the mover pod and report it.',
+  },
+
   // The monitor (QMP).
   QmpRefused: {
     meaning: 'QEMU is alive and refused a command.',
