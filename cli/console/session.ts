@@ -1,6 +1,7 @@
 /** One session with a guest's console: a helper in the launcher pod, reached by exec. */
 import { PassThrough } from 'node:stream';
-import { Exec, type V1Status } from '@kubernetes/client-node';
+import type { V1Status } from '@kubernetes/client-node';
+import { Exec } from '@kubernetes/client-node/dist/exec.js';
 import { VmsteadError } from '../../crds/errors.ts';
 import { pathOf } from '../../operator/kube/client.ts';
 import { ApiError } from '../../operator/kube/errors.ts';

@@ -150,14 +150,16 @@ function disks({ vm, claims }: Material): string[] {
     ['NAME', 'DEVICE', 'SOURCE', 'CLAIM', 'CLASS', 'CAPACITY', 'FORMAT'],
     (spec.disks ?? []).map((disk) => {
       const seen = status?.disks?.find((each) => each.name === disk.name);
-      const name = seen?.claimName ?? disk.source.claim?.name;
+      const name = seen?.claimName ?? disk.source?.claim?.name;
       const claim = claims?.find((each) => each.metadata.name === name);
       const source =
-        disk.source.containerImage !== undefined
-          ? `image ${disk.source.containerImage.image}`
-          : disk.source.claim !== undefined
-            ? 'claim'
-            : 'blank';
+        disk.source === undefined
+          ? 'none'
+          : disk.source.containerImage !== undefined
+            ? `image ${disk.source.containerImage.image}`
+            : disk.source.claim !== undefined
+              ? 'claim'
+              : 'blank';
       return [
         disk.name,
         disk.device ?? 'disk',

@@ -43,7 +43,7 @@ export async function localMachine(
   );
   const claims = new Map(
     (spec.disks ?? []).flatMap(({ name, source, claim }) =>
-      source.containerImage
+      source === undefined || source.containerImage
         ? []
         : [
             [
@@ -111,6 +111,7 @@ async function localDisk(
     return { ...disk, backend: { type: 'file', path, format: path.endsWith('.qcow2') ? 'qcow2' : 'raw' } };
   }
   const { backend } = disk;
+  if (backend === undefined) return disk;
   const source = vm.spec.disks?.find(({ name }) => name === disk.name)?.source;
   if (backend.type === 'image') {
     const root = await image(

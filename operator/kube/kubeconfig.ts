@@ -1,5 +1,6 @@
 import type { RequestOptions } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+// Not the package itself, which loads its generated API calls too.
+import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import type { Connection } from './connection.ts';
 
 /** Tokens made by exec plugins are asked for again after this long; the plugin's own cache makes that cheap. */
