@@ -93,11 +93,11 @@ export class ChannelClient {
   private async serve(socket: Socket): Promise<void> {
     this.socket = socket;
     this.reported = '';
-    let heard = Date.now();
+    let heard = performance.now();
     const lines = new LineSplitter(
       CHANNEL_LINE_LIMIT,
       (line) => {
-        heard = Date.now();
+        heard = performance.now();
         this.receive(line);
       },
       () => socket.destroy(),
@@ -109,7 +109,7 @@ export class ChannelClient {
     this.send(this.options.hello);
     this.changed();
     const heartbeat = setInterval(() => {
-      if (Date.now() - heard > HEARTBEAT_DEADLINE) socket.destroy();
+      if (performance.now() - heard > HEARTBEAT_DEADLINE) socket.destroy();
       else this.send({ type: 'heartbeat' });
     }, HEARTBEAT_INTERVAL);
     heartbeat.unref();

@@ -3,8 +3,10 @@ import { HEARTBEAT_DEADLINE } from '../../crds/channel.ts';
 import type { Pod } from '../kube/resources.ts';
 import type { LauncherContact } from './world.ts';
 
-/** Milliseconds that a launcher has to dial after its container or the operator started. */
+/** Milliseconds that a launcher has to dial after its container or the operator started, or a connection was lost. */
 const DIAL_GRACE = 20_000;
+/** Milliseconds that a new leader waits for launchers that may still talk to one that hangs: until they notice. */
+const HANDOVER_GRACE = HEARTBEAT_DEADLINE + 5_000;
 
 /** Whether what the launcher said last still holds. */
 export function isHeard(contact: LauncherContact | undefined, now: number): contact is LauncherContact {
@@ -17,11 +19,21 @@ export function launcherStartedAt(pod: Pod): number | undefined {
   return state?.running && Date.parse(state.running.startedAt ?? '');
 }
 
-/** Until when a launcher that is not heard may yet dial without anything being wrong. */
-export function dialsUntil(
+/** When a launcher that is not heard is missed, so that it is time to look at its node. */
+export function missedFrom(
   startedAt: number,
   listeningSince: number,
   contact: LauncherContact | undefined,
 ): number {
   return Math.max(startedAt, listeningSince, contact?.lastHeardAt ?? 0) + DIAL_GRACE;
+}
+
+/** When it is certain that a launcher that is not heard cannot reach us, if its node is well. */
+export function unreachableFrom(
+  startedAt: number,
+  listeningSince: number,
+  contact: LauncherContact | undefined,
+): number {
+  const missed = Math.max(startedAt, contact?.lastHeardAt ?? 0) + DIAL_GRACE;
+  return Math.max(missed, listeningSince + HANDOVER_GRACE);
 }

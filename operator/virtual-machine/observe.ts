@@ -17,7 +17,7 @@ import {
 } from '../kube/resources.ts';
 import { claimUidOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { neededClaims } from './claims.ts';
-import { dialsUntil, isHeard, launcherStartedAt } from './contact.ts';
+import { isHeard, launcherStartedAt, missedFrom } from './contact.ts';
 import { nodeSilentSince } from './node-lease.ts';
 import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
@@ -105,7 +105,7 @@ async function silentNodes(
     const startedAt = launcherStartedAt(pod);
     const contact = contacts.get(pod.metadata.uid);
     if (node === undefined || startedAt === undefined || isHeard(contact, now)) continue;
-    if (dialsUntil(startedAt, listeningSince(), contact) > now) continue;
+    if (missedFrom(startedAt, listeningSince(), contact) > now) continue;
     const since = await nodeSilentSince(client, node, now);
     if (since !== undefined) silent.set(node, since);
   }

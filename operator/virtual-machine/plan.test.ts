@@ -269,6 +269,36 @@ describe('a running VM', () => {
     ]);
   });
 
+  it('is what it was while a new leader may still be found by a launcher that hangs on to the old one', () => {
+    const conditions = [
+      {
+        type: 'Running',
+        status: 'True',
+        reason: 'Running',
+        message: '',
+        lastTransitionTime: '',
+        observedGeneration: 1,
+      },
+    ] as const;
+    const status = { phase: 'Running' as const, launcher: { podUID: 'pod-1' }, conditions: [...conditions] };
+    const led = (seconds: number, more: Partial<World> = {}) =>
+      aWorld({
+        vm: aVm({}, status),
+        pods: [running()],
+        nodes: [readyNode],
+        listeningSince: NOW - seconds * 1000,
+        ...more,
+      });
+    expect(conditionIn(led(0), 'Running')).toBe('True Running');
+    expect(planVirtualMachine(led(0)).after).toBe(20_000);
+    expect(conditionIn(led(30), 'Running')).toBe('True Running');
+    expect(planVirtualMachine(led(30)).after).toBe(10_000);
+    expect(conditionIn(led(46), 'Running')).toBe('Unknown ControlUnreachable');
+    // A node that gives no sign of life either is not waited for so long.
+    const silentNodes = new Map([['worker-1', '2026-01-01T11:59:20Z']]);
+    expect(conditionIn(led(21, { silentNodes }), 'Running')).toBe('Unknown NodeSilent');
+  });
+
   it('is ended when its spec says Halted', () => {
     expect(
       actionsOf(aWorld({ vm: aVm({ runStrategy: 'Halted' }), pods: [running()], nodes: [readyNode] })),

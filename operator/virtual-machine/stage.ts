@@ -2,7 +2,7 @@
 import type { LauncherReport } from '../../crds/channel.ts';
 import type { Phase, VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Node } from '../kube/resources.ts';
-import { dialsUntil, isHeard, launcherStartedAt } from './contact.ts';
+import { isHeard, launcherStartedAt, missedFrom, unreachableFrom } from './contact.ts';
 import type { Wish } from './power.ts';
 import type { Run } from './runs.ts';
 import { type Wait, waitOf } from './waiting.ts';
@@ -203,13 +203,16 @@ function unheard(
   contact: LauncherContact | undefined,
   startedAt: number,
 ): Stage {
-  const left = dialsUntil(startedAt, world.listeningSince, contact) - world.now;
+  const left = unreachableFrom(startedAt, world.listeningSince, contact) - world.now;
   if (left > 0) {
+    const untilMissed = missedFrom(startedAt, world.listeningSince, contact) - world.now;
+    const after = Math.min(left, untilMissed > 0 ? untilMissed : LEASE_AGAIN);
+
     const was = vm.status?.launcher?.podUID === alive.pod.metadata.uid ? vm.status : undefined;
     const before = was?.conditions?.find((each) => each.type === 'Running');
     // A moment without the channel is no news; what was true a moment ago is not yet doubted.
     if (before?.status === 'True' && was?.phase !== undefined) {
-      return { ...stage(was.phase, 'Running', 'True', before.reason, before.message), after: left };
+      return { ...stage(was.phase, 'Running', 'True', before.reason, before.message), after };
     }
     return {
       ...stage(
@@ -219,7 +222,7 @@ function unheard(
         'LauncherStarting',
         'Waiting for the launcher to call the operator.',
       ),
-      after: left,
+      after,
     };
   }
   const message = `The launcher does not reach the operator, so that nothing is known of the guest. If a NetworkPolicy denies egress here, allow TCP 8443 from pods with label vmstead.io/vm to the operator's namespace.`;
