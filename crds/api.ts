@@ -10,6 +10,10 @@ export const LABEL = {
   incarnation: 'vmstead.io/incarnation',
   /** Name of the disk in its VM that a claim holds. */
   disk: 'vmstead.io/disk',
+  /** Name of the VirtualMachineImage that a pod, claim or lease belongs to. */
+  image: 'vmstead.io/image',
+  /** Which attempt to bring an image in a mover pod is: 1, 2, 3 … */
+  attempt: 'vmstead.io/attempt',
   managedBy: 'app.kubernetes.io/managed-by',
 } as const;
 
@@ -18,6 +22,14 @@ export const ANNOTATION = {
   machine: 'vmstead.io/machine',
   /** UID of the VirtualMachine that a claim was made for. */
   vmUid: 'vmstead.io/vm-uid',
+  /** What an image's claim holds, as JSON: it is there when the image is complete, and never before. */
+  image: 'vmstead.io/image',
+  /** Of a disk's claim: the image under it that it still needs, as JSON. */
+  base: 'vmstead.io/base',
+  /** What a mover pod is to do, as JSON. */
+  job: 'vmstead.io/job',
+  /** Generation of the VirtualMachineImage that a mover pod was made for. */
+  generation: 'vmstead.io/generation',
 } as const;
 
 export const MANAGED_BY = 'vmstead';

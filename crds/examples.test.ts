@@ -5,11 +5,13 @@ import { describe, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import type * as z from 'zod';
 import { virtualMachine } from './virtual-machine.ts';
+import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
 
 const root = join(import.meta.dirname, '..');
 const KINDS: Record<string, z.ZodType> = {
   VirtualMachine: virtualMachine,
+  VirtualMachineImage: virtualMachineImage,
   VirtualMachineOperation: virtualMachineOperation,
 };
 

@@ -1,6 +1,7 @@
 /** The kinds of Vmstead as the API server lists them: names, columns, schema. */
 import type * as z from 'zod';
 import { virtualMachine } from './virtual-machine.ts';
+import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
 
 export interface PrinterColumn {
@@ -149,5 +150,55 @@ export const KINDS: readonly Kind[] = [
       },
     ],
     schema: virtualMachineOperation,
+  },
+  {
+    kind: 'VirtualMachineImage',
+    plural: 'virtualmachineimages',
+    singular: 'virtualmachineimage',
+    shortNames: ['vmimg'],
+    categories: ['vmstead'],
+    description:
+      'A disk image that is brought into a claim once and checked. VMs of its namespace begin as copies of it; it is never written to again.',
+    printerColumns: [
+      {
+        name: 'Phase',
+        type: 'string',
+        description: 'How far it is.',
+        jsonPath: '.status.phase',
+      },
+      {
+        name: 'Progress',
+        type: 'string',
+        description: 'Part of the import that is done.',
+        jsonPath: '.status.progress.percent',
+      },
+      {
+        name: 'Format',
+        type: 'string',
+        description: 'Format of the image.',
+        jsonPath: '.status.format',
+      },
+      {
+        name: 'Size',
+        type: 'string',
+        description: 'Size of the disk that a guest sees.',
+        jsonPath: '.status.virtualSize',
+      },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Why it is ready, or what it waits for.',
+        jsonPath: ofCondition('Ready', 'reason'),
+      },
+      age,
+      {
+        name: 'Claim',
+        type: 'string',
+        description: 'The claim that holds the image.',
+        jsonPath: '.status.claimName',
+        priority: 1,
+      },
+    ],
+    schema: virtualMachineImage,
   },
 ];

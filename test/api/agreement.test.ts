@@ -13,7 +13,7 @@ import { ApiError } from '../../operator/kube/errors.ts';
 import { kubectl } from '../cluster/kubectl.ts';
 import { BREAKERS } from './agreement/breakers.ts';
 import { type Mutation, mutationsOf, wire } from './agreement/mutations.ts';
-import { repairVirtualMachine } from './agreement/repair.ts';
+import { repairImage, repairVirtualMachine } from './agreement/repair.ts';
 import { type SchemaSite, schemaSites, sitesOf } from './agreement/sites.ts';
 import { type Json, seedStrings, valid } from './agreement/specs.ts';
 import { type ServerWithCrds, startServerWithCrds } from './support/crds.ts';
@@ -75,7 +75,8 @@ function objectOf(kind: Kind, schema: StructuralSchema, target: string, seed: nu
   const spec = fc.sample(valid(schema.properties!.spec!, '.spec', target), { seed, numRuns: 1 })[0]!;
   const name = fc.sample(names, { seed, numRuns: 1 })[0]!;
   const object: Json = { apiVersion: API_VERSION, kind: kind.kind, metadata: { name }, spec };
-  return kind.kind === 'VirtualMachine' ? repairVirtualMachine(object, target) : repairOperation(object);
+  if (kind.kind === 'VirtualMachine') return repairVirtualMachine(object, target);
+  return kind.kind === 'VirtualMachineImage' ? repairImage(object, target) : repairOperation(object);
 }
 
 function repairOperation(operation: Json): Json {

@@ -148,12 +148,12 @@ describe('sizes', () => {
 describe('disks', () => {
   it('need one source', async () => {
     expect(await disk({ source: {} })).toMatchInlineSnapshot(
-      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank or containerImage"`,
+      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image or containerImage"`,
     );
     expect(
       await disk({ source: { blank: {}, claim: { name: 'x' } }, claim: { size: '1Gi' } }),
     ).toMatchInlineSnapshot(
-      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank or containerImage"`,
+      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image or containerImage"`,
     );
     expect(await disk({ source: { image: { name: 'debian' } } })).toMatchInlineSnapshot(
       `"VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: unknown field "spec.disks[0].source.image""`,
@@ -164,7 +164,7 @@ describe('disks', () => {
       `"spec.disks[0].claim: Invalid value: a blank disk needs claim: {size: 10Gi}, the claim to make for it"`,
     );
     expect(await disk({ source: { claim: { name: 'x' } }, claim: { size: '1Gi' } })).toMatchInlineSnapshot(
-      `"spec.disks[0].claim: Invalid value: claim goes with source.blank only; take it away: an existing claim keeps its own size and class, and an image needs none"`,
+      `"spec.disks[0].claim: Invalid value: claim goes with source.blank, and with source.image of a disk; take it away: an existing claim keeps its own size and class, and a container image or a cdrom needs none"`,
     );
   });
   it('must differ', async () => {
@@ -192,7 +192,7 @@ describe('disks', () => {
       `"spec.disks[0].name: Invalid value: "Root": must be lower-case letters, digits and hyphens, with a letter or digit at both ends"`,
     );
     expect(await disk({ name: 'state', claim: { size: '1Gi' } })).toMatchInlineSnapshot(
-      `"spec.disks[0].name: Invalid value: a blank disk cannot have the name state: its claim would have the name of the state claim"`,
+      `"spec.disks[0].name: Invalid value: a disk with a claim of its own cannot have the name state: its claim would have the name of the state claim"`,
     );
     expect(await disk({ serial: 'a b', claim: { size: '1Gi' } })).toMatchInlineSnapshot(
       `"spec.disks[0].serial: Invalid value: "a b": must be 1 to 20 letters, digits, dots, hyphens or underscores"`,
@@ -200,7 +200,7 @@ describe('disks', () => {
   });
   it('are no cdrom where that cannot be', async () => {
     expect(await disk({ device: 'cdrom', claim: { size: '1Gi' } })).toMatchInlineSnapshot(
-      `"spec.disks[0].source: Invalid value: a cdrom cannot be blank; give it source.claim or source.containerImage"`,
+      `"spec.disks[0].source: Invalid value: a cdrom cannot be blank; give it source.claim, source.image or source.containerImage"`,
     );
     const source = { claim: { name: 'iso' } };
     expect(await disk({ device: 'cdrom', bus: 'virtio', source })).toMatchInlineSnapshot(
@@ -358,7 +358,7 @@ describe('changes', () => {
     expect(
       await change('source', { disks: [blank] }, { disks: [{ ...rest, source: { claim: { name: 'x' } } }] }),
     ).toMatchInlineSnapshot(
-      `"spec.disks[0]: Invalid value: source cannot become blank or cease to be it; add a disk with another name instead"`,
+      `"spec.disks[0]: Invalid value: a disk cannot become blank or made from an image, nor cease to be it: its claim has its data; add a disk with another name instead"`,
     );
   });
   it('are refused where the variables of UEFI would be lost', async () => {

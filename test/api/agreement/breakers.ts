@@ -111,23 +111,28 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     name: 'data',
     source: { blank: {} },
   }),
-  '.spec.disks[]: claim goes with source.blank only; take it away: an existing claim keeps its own size and class, and an image needs none':
+  '.spec.disks[]: a disk from an image needs claim: {size: 10Gi}, the claim to make for it': disks({
+    name: 'data',
+    source: { image: { name: 'debian' } },
+  }),
+  '.spec.disks[]: claim goes with source.blank, and with source.image of a disk; take it away: an existing claim keeps its own size and class, and a container image or a cdrom needs none':
     disks({ ...claim('a'), claim: { size: '1Gi' } }),
-  '.spec.disks[]: a blank disk cannot have the name state: its claim would have the name of the state claim':
+  '.spec.disks[]: a disk with a claim of its own cannot have the name state: its claim would have the name of the state claim':
     disks({
       ...blank,
       name: 'state',
     }),
-  '.spec.disks[]: a cdrom cannot be blank; give it source.claim or source.containerImage': disks({
-    ...blank,
-    device: 'cdrom',
-  }),
+  '.spec.disks[]: a cdrom cannot be blank; give it source.claim, source.image or source.containerImage':
+    disks({
+      ...blank,
+      device: 'cdrom',
+    }),
   '.spec.disks[]: there is no virtio cdrom; leave bus out, or make it sata or scsi': disks({
     ...claim('a'),
     device: 'cdrom',
     bus: 'virtio',
   }),
-  '.spec.disks[].source: must have exactly one of claim, blank or containerImage': disks(claim('a'), {
+  '.spec.disks[].source: must have exactly one of claim, blank, image or containerImage': disks(claim('a'), {
     ...blank,
     source: { blank: {}, claim: { name: 'x' } },
   }),
@@ -168,6 +173,17 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
   ),
   '.spec.pod.annotations: the key of an annotation must be a name such as tier or example.com/tier: at most 63 letters, digits, dots, hyphens and underscores behind the prefix':
     pod('annotations', { 'a b': 'x' }),
+  ': the name of a VirtualMachineImage must have at most 50 characters and no dot: it is part of the names of its pod and claim':
+    ({ metadata }) => {
+      metadata.name = 'a.b';
+    },
+  '.spec.source: must have exactly one of http, containerImage, claim, upload or blank': ({ spec }) => {
+    spec.source = { blank: {}, upload: {} };
+  },
+  '.spec.source.http: must not have both checksum and checksumURL; take one away': ({ spec }) => {
+    const checksum = `sha256:${'0'.repeat(64)}`;
+    spec.source = { http: { url: 'http://a/b', checksum, checksumURL: 'http://a/c' } };
+  },
   '.spec: force goes with type Stop or Restart only; take it away': ({ spec }) => {
     spec.type = 'Pause';
     spec.force = true;

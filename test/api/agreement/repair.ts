@@ -26,6 +26,18 @@ export function repairVirtualMachine(vm: Json, target: string): Json {
   return vm;
 }
 
+/** @param target path that must stay */
+export function repairImage(image: Json, target: string): Json {
+  const { source } = (image as Loose).spec as Loose;
+  const members = ['http', 'containerImage', 'claim', 'upload', 'blank'];
+  keepOne(source, members, target, '.spec.source', { blank: {} });
+  const { http } = source;
+  if (http?.checksum && http.checksumURL) {
+    delete http[target === '.spec.source.http.checksum' ? 'checksumURL' : 'checksum'];
+  }
+  return image;
+}
+
 /** Whether a path is that of a member or below it; one member's name may begin like another's. */
 function isAt(target: string, path: string): boolean {
   return target === path || target.startsWith(`${path}.`);
@@ -53,8 +65,10 @@ function repairDisks(spec: Loose, target: string): void {
       for (const member of Object.keys(source)) delete source[member];
       source.blank = {};
     }
-    keepOne(source, ['claim', 'blank', 'containerImage'], target, '.spec.disks[].source', { blank: {} });
-    if (source.blank) {
+    keepOne(source, ['claim', 'blank', 'image', 'containerImage'], target, '.spec.disks[].source', {
+      blank: {},
+    });
+    if (source.blank || (source.image && disk.device !== 'cdrom')) {
       disk.claim ??= { size: '1Gi' };
       if (disk.device === 'cdrom') disk.device = 'disk';
       if (disk.name === 'state') disk.name = 'data';
