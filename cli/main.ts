@@ -17,6 +17,7 @@ try {
 } catch (error) {
   const { message, exitCode } = explain(error);
   terminalIo.note(`kubectl vm: ${message}`);
+  if (process.env.VMSTEAD_DEBUG && error instanceof Error) terminalIo.note(error.stack ?? '');
   process.exitCode = exitCode;
 }
 

@@ -1,22 +1,32 @@
+import { argumentsOf, commandHelp, overview, UsageError, wantsHelp } from './arguments.ts';
 import { commands } from './commands.ts';
 import { SetupError } from './steps/step.ts';
 
 const [name = '', ...args] = process.argv.slice(2);
-const command = commands[name];
-if (!command) {
-  console.error(name === '' ? 'Which command?' : `There is no command "${name}".`);
-  for (const [known, { summary }] of Object.entries(commands))
-    console.error(`  npm run ${known.padEnd(10)} ${summary}`);
-  process.exit(2);
-}
-try {
+
+async function main(): Promise<number> {
+  const command = commands[name];
+  if (command === undefined) {
+    throw new UsageError(
+      `${name === '' ? 'Which command?' : `There is no command "${name}".`}\n\n${overview(commands)}`,
+    );
+  }
+  if (wantsHelp(args)) {
+    console.log(commandHelp(name, command));
+    return 0;
+  }
+  const given = argumentsOf(name, command, args);
   const { run } = await command.load();
-  process.exitCode = await run(args);
+  return await run(given);
+}
+
+try {
+  process.exitCode = await main();
 } catch (error) {
-  if (error instanceof SetupError) console.error(error.message);
+  if (error instanceof SetupError || error instanceof UsageError) console.error(error.message);
   else
     console.error(error instanceof Error ? (process.env.VMSTEAD_DEBUG ? error.stack : error.message) : error);
-  process.exitCode = 1;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
 }
 // Idle connections to the Docker engine must not keep a finished command waiting.
 process.exit();

@@ -1,7 +1,7 @@
 /** kubectl-vm and vmstead as one npm package without dependencies, which Node starts several times faster than the sources. */
 import { execFile } from 'node:child_process';
 import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { build, type OutputFile } from 'esbuild';
 import { withoutApiCalls } from './client-node.ts';
@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '../..');
 /** Where the programs in cli/bin look for it. */
 export const packageFolder = join(root, 'dist', 'cli');
 
-const PROGRAMS = ['kubectl-vm', 'kubectl_complete-vm', 'vmstead'] as const;
+export const PROGRAMS = ['kubectl-vm', 'kubectl_complete-vm', 'vmstead'] as const;
 
 /** Packages that are CommonJS call `require`, which a module has not. */
 const REQUIRE =
@@ -30,7 +30,7 @@ export async function buildPackage(folder: string): Promise<void> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
     entryPoints: PROGRAMS.map((name) => `cli/entry/${name}.ts`),
-    outdir: folder,
+    outdir: packageFolder,
     bundle: true,
     // What a command does is a file of its own, so that help and completion stay quick.
     splitting: true,
@@ -42,7 +42,6 @@ export async function buildPackage(folder: string): Promise<void> {
     outExtension: { '.js': '.mjs' },
     banner: { js: `#!/usr/bin/env node\n${REQUIRE}` },
     minifySyntax: true,
-    // Only what we wrote ourselves is worth being traced back to its source.
     sourcemap: 'linked',
     sourcesContent: false,
     legalComments: 'none',
@@ -54,21 +53,31 @@ export async function buildPackage(folder: string): Promise<void> {
   await rm(folder, { recursive: true, force: true });
   await mkdir(join(folder, 'lib'), { recursive: true });
   // The programs last: by their times it is seen whether a source is newer.
-  await Promise.all(outputFiles.filter(isLibrary).map(({ path, contents }) => writeFile(path, contents)));
+  const write = (file: OutputFile) =>
+    writeFile(join(folder, relative(packageFolder, file.path)), content(file));
+  await Promise.all(outputFiles.filter(isLibrary).map(write));
   await writeFile(join(folder, 'package.json'), `${JSON.stringify(manifest(project), null, 2)}\n`);
   await writeFile(
     join(folder, 'THIRD-PARTY-LICENCES.txt'),
     await licencesOf(root, Object.keys(metafile.inputs)),
   );
   await writeFile(join(folder, 'README.md'), await readFile(join(root, 'docs', 'cli.md')));
-  for (const { path, contents } of outputFiles.filter((file) => !isLibrary(file))) {
-    await writeFile(path, contents);
-    await chmod(path, 0o755);
-  }
+  await Promise.all(outputFiles.filter((file) => !isLibrary(file)).map(write));
+  await Promise.all(PROGRAMS.map((name) => chmod(join(folder, `${name}.mjs`), 0o755)));
 }
 
 function isLibrary({ path }: OutputFile): boolean {
   return !PROGRAMS.some((name) => path.endsWith(`/${name}.mjs`));
+}
+
+/** Source maps name our files as the repository does, not relative to where they were built. */
+function content({ path, contents, text }: OutputFile): Uint8Array | string {
+  if (!path.endsWith('.map')) return contents;
+  const map = JSON.parse(text) as { sources: string[] };
+  return JSON.stringify({
+    ...map,
+    sources: map.sources.map((source) => `vmstead:///${source.replace(/^(\.\.\/)+/, '')}`),
+  });
 }
 
 function manifest({ name, version, description, license }: ProjectPackage): Record<string, unknown> {

@@ -34,14 +34,13 @@ const quiet: Log = {
 
 function dryRun({ description, forwardFrom }: LocalMachine, directory: string): string {
   const paths = launcherPaths(directory, directory);
-  const { disks } = prepareDisks(description);
+  const { disks } = prepareDisks(description, asyncIo());
   const uefi = description.firmware;
   return shellLines(
     QEMU,
     commandLine(description, {
       run: paths,
       disks,
-      aio: asyncIo(),
       forwardFrom,
       ...(description.cloudInit === undefined ? {} : { seed: paths.seed }),
       ...(uefi.type === 'UEFI' ? { uefiCode: prepareUefi(uefi.variables) } : {}),
@@ -53,7 +52,9 @@ function dryRun({ description, forwardFrom }: LocalMachine, directory: string): 
 function tellWhatDiffers({ description, forwardFrom }: LocalMachine, given: RunArguments): void {
   const thrownAway = description.disks
     .filter(
-      ({ name, backend }) => !given.disks.has(name) && (backend.type === 'image' || 'create' in backend),
+      ({ name, backend }) =>
+        !given.disks.has(name) &&
+        (backend?.type === 'image' || (backend !== undefined && 'create' in backend)),
     )
     .map(({ name }) => name);
   if (thrownAway.length > 0) {
@@ -101,5 +102,6 @@ try {
 } catch (error) {
   const { message, exitCode } = explain(error);
   note(message);
+  if (process.env.VMSTEAD_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = exitCode;
 }

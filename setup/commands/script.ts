@@ -8,7 +8,7 @@ import { passThrough } from './pass-through.ts';
 /** A command that is a program of its own elsewhere in the project. */
 export function scriptCommand(path: string, needs: 'nothing' | 'tests'): CommandModule {
   return {
-    async run(args) {
+    async run({ args }) {
       if (!existsSync(join(root, path))) throw new Error(`${path} is not in this version of Vmstead`);
       if (needs === 'tests') await setUp(testSteps);
       return passThrough(process.execPath, [join(root, path), ...args]);

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, symlink } from 'node:fs/promises';
 import { isAbsolute, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { PROGRAMS } from '../../cli/package/build.ts';
 import { buildImages, type Images } from '../../images/build.ts';
 import { clusterProvider, clusterSource } from '../../test/cluster/index.ts';
 import { kubectl, kubectlPath } from '../../test/cluster/kubectl.ts';
@@ -73,14 +74,14 @@ async function requirePrograms(): Promise<void> {
   if (missing.length > 0) throw new SetupError(`for a cluster of your own install ${missing.join(' and ')}`);
 }
 
-/** Puts kubectl, helm and kubectl-vm of this set-up where a person can add one folder to the PATH. */
+/** Puts kubectl, helm and the programs of this set-up where a person can add one folder to the PATH. */
 async function linkPrograms(): Promise<string> {
   const folder = join(stateDirectory, 'bin');
   await mkdir(folder, { recursive: true });
   const programs = {
     kubectl: kubectlPath(),
     helm: helmPath(),
-    'kubectl-vm': join(root, 'cli', 'bin', 'kubectl-vm'),
+    ...Object.fromEntries(PROGRAMS.map((name) => [name, join(root, 'cli', 'bin', name)])),
   };
   for (const [name, path] of Object.entries(programs)) {
     if (!existsSync(path)) continue;
@@ -127,7 +128,7 @@ export async function run(): Promise<number> {
       await bootExample(context, cluster!.kubeconfigPath, guest);
     }),
   ];
-  await setUp(['vm'], steps);
+  await setUp(['vm', 'cli'], steps);
 
   const kubeconfig = cluster!.kubeconfigPath;
   const vm = await readVm(kubeconfig);

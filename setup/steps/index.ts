@@ -1,4 +1,5 @@
 import { baseImage } from './base-image.ts';
+import { cli } from './cli.ts';
 import { debianPackages } from './debian-packages.ts';
 import { dockerEngine } from './docker-engine.ts';
 import { runSteps } from './engine.ts';
@@ -19,6 +20,7 @@ const steps: readonly Step[] = [
   etcd,
   tinyGuest,
   fullGuest,
+  cli,
 ];
 
 /** What the local cluster needs. */
@@ -49,6 +51,7 @@ export const testSteps = [
   'kstatus',
   'guest-tiny',
   'guest-full',
+  'cli',
 ];
 
 /**

@@ -1,5 +1,6 @@
-/** `npm run bench [-- start api delete burst memory idle image] [--n N]`: measures, prints, and writes docs/benchmarks.md. */
-import { parseArgs } from 'node:util';
+/** `npm run bench`: measures, prints, and writes docs/benchmarks.md. */
+import { argumentsOf } from '../../setup/arguments.ts';
+import { commands } from '../../setup/commands.ts';
 import { openBed } from './bed.ts';
 import { api } from './benches/api.ts';
 import { burst } from './benches/burst.ts';
@@ -13,23 +14,10 @@ import { BENCHES, type BenchName, type Measurement } from './measurement.ts';
 import { loadNow, readRecord, remember, surroundings } from './record.ts';
 import { brief, table, writePage } from './report.ts';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    n: { type: 'string', default: '15' },
-    rounds: { type: 'string', default: '3' },
-    'dry-run': { type: 'boolean', default: false },
-  },
-});
-const unknown = positionals.filter((name) => !BENCHES.some((bench) => bench === name));
+const { values, words } = argumentsOf('bench', commands.bench!, process.argv.slice(2));
 const n = Number(values.n);
 const rounds = Number(values.rounds);
-if (unknown.length > 0 || !(n >= 1) || !(rounds >= 1)) {
-  console.error(`usage: npm run bench -- [${BENCHES.join('] [')}] [--n PAIRS] [--rounds BURSTS] [--dry-run]`);
-  if (unknown.length > 0) console.error(`there is no bench "${unknown.join('", "')}"`);
-  process.exit(2);
-}
-const wanted = (positionals.length > 0 ? positionals : BENCHES) as readonly BenchName[];
+const wanted = (words.length > 0 ? words : BENCHES) as readonly BenchName[];
 
 const began = Date.now();
 const say = (message: string) =>
