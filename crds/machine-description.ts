@@ -33,7 +33,7 @@ const backend = z.discriminatedUnion('type', [
     path: z.string(),
     format: z.enum(['raw', 'qcow2']),
     /** Make the file when the volume is empty: a sparse raw disk of at most so many bytes. */
-    create: z.strictObject({ maxBytes: z.int() }).optional(),
+    create: z.strictObject({ maxBytes: z.int(), preallocate: z.literal(true).optional() }).optional(),
   }),
   z.strictObject({ type: z.literal('block'), path: z.string() }),
   z.strictObject({
@@ -46,14 +46,32 @@ const backend = z.discriminatedUnion('type', [
   }),
 ]);
 
+/** Operations and bytes a second; one that is absent is not limited. */
+export const diskLimits = z.strictObject({
+  iops: z.int().optional(),
+  readIops: z.int().optional(),
+  writeIops: z.int().optional(),
+  bandwidth: z.int().optional(),
+  readBandwidth: z.int().optional(),
+  writeBandwidth: z.int().optional(),
+});
+export type DiskLimits = z.infer<typeof diskLimits>;
+
 const disk = z.strictObject({
   name: z.string(),
   device: z.enum(['disk', 'cdrom']),
-  bus: z.enum(['virtio', 'scsi', 'sata']),
+  bus: z.enum(['virtio', 'scsi', 'sata', 'nvme', 'ide', 'usb']),
   bootIndex: z.int().optional(),
   serial: z.string(),
   readOnly: z.boolean(),
-  backend,
+  cache: z.enum(['none', 'writeback', 'writethrough']).optional(),
+  aio: z.enum(['threads', 'native', 'io_uring']).optional(),
+  /** Live: changed while the machine runs. */
+  limits: diskLimits.optional(),
+  /** Absent: an empty drive. */
+  backend: backend.optional(),
+  /** Live: the medium, which the pod has mounted, is not in the drive. */
+  ejected: z.literal(true).optional(),
 });
 
 const network = z.strictObject({
@@ -68,6 +86,8 @@ export const machineDescription = z.strictObject({
   version: z.literal(1),
   vm: z.strictObject({ namespace: z.string(), name: z.string(), uid: z.string() }),
   incarnation: z.int(),
+  /** Counts the changes while the machine runs; absent: none yet. */
+  revision: z.int().optional(),
   hostname: z.string(),
   uuid: z.string(),
   serial: z.string().optional(),

@@ -1,4 +1,6 @@
 /** Disks made at first start: thin, at once, and never again over data. */
+
+import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   fsyncSync,
@@ -33,7 +35,11 @@ export function blankBytes(maxBytes: number, freeBytes: number): number {
 }
 
 /** Makes the disk when its volume is empty. Returns whether it did; throws DiskUnusable. */
-export function createBlank(disk: string, path: string, maxBytes: number): boolean {
+export function createBlank(
+  disk: string,
+  path: string,
+  { maxBytes, preallocate }: { maxBytes: number; preallocate?: true | undefined },
+): boolean {
   if (lookAt(path) !== undefined) return false;
   const directory = dirname(path);
   try {
@@ -43,7 +49,10 @@ export function createBlank(disk: string, path: string, maxBytes: number): boole
     const bytes = blankBytes(maxBytes, room.bavail * room.bsize);
     if (bytes < MIB)
       throw new VmsteadError('DiskUnusable', `disk ${disk}: its volume has no room for a disk`);
-    publish(join(directory, UNFINISHED), path, (file) => ftruncateSync(file, bytes));
+    publish(join(directory, UNFINISHED), path, (file) => {
+      if (preallocate) reserve(disk, file, bytes);
+      else ftruncateSync(file, bytes);
+    });
   } catch (error) {
     const code = errno(error);
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
@@ -54,6 +63,20 @@ export function createBlank(disk: string, path: string, maxBytes: number): boole
     );
   }
   return true;
+}
+
+/** Node has no call for it. A file system that cannot reserve is written to, block by block (`--posix`). */
+function reserve(disk: string, file: number, bytes: number): void {
+  const args = ['--posix', '--length', String(bytes), '/proc/self/fd/3'];
+  const { status, error, stderr } = spawnSync('fallocate', args, {
+    stdio: ['ignore', 'ignore', 'pipe', file],
+    encoding: 'utf8',
+  });
+  if (status === 0) return;
+  throw new VmsteadError(
+    'DiskUnusable',
+    `disk ${disk}: its ${bytes} bytes cannot be reserved on the volume: ${(error?.message ?? stderr).trim()}`,
+  );
 }
 
 function refuseOtherContent(disk: string, directory: string, name: string): void {

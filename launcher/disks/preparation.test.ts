@@ -33,7 +33,7 @@ describe('a blank disk', () => {
     expect(blankBytes(10 * MIB, 1000 * MIB)).toBe(10 * MIB);
     expect(blankBytes(1000 * MIB, 1000 * MIB)).toBe(970 * MIB);
     const path = join(root, 'disk.img');
-    expect(createBlank('data', path, 8 * MIB)).toBe(true);
+    expect(createBlank('data', path, { maxBytes: 8 * MIB })).toBe(true);
     expect(statSync(path).size).toBe(8 * MIB);
     expect(statSync(path).blocks).toBe(0);
   });
@@ -41,13 +41,13 @@ describe('a blank disk', () => {
   test('is never made over data', () => {
     const path = join(root, 'disk.img');
     writeFileSync(path, 'data');
-    expect(createBlank('data', path, 8 * MIB)).toBe(false);
+    expect(createBlank('data', path, { maxBytes: 8 * MIB })).toBe(false);
     expect(readFileSync(path, 'utf8')).toBe('data');
   });
 
   test('is not made beside data', () => {
     writeFileSync(join(root, 'old-disk.qcow2'), 'data');
-    expect(() => createBlank('data', join(root, 'disk.img'), 8 * MIB)).toThrow(
+    expect(() => createBlank('data', join(root, 'disk.img'), { maxBytes: 8 * MIB })).toThrow(
       'disk data: its volume has no disk.img but is not empty (old-disk.qcow2)',
     );
   });
@@ -55,7 +55,7 @@ describe('a blank disk', () => {
   test('is made where a launcher was killed while it made one', () => {
     writeFileSync(join(root, '.vmstead-new'), '');
     mkdirSync(join(root, 'lost+found'));
-    expect(createBlank('data', join(root, 'disk.img'), 8 * MIB)).toBe(true);
+    expect(createBlank('data', join(root, 'disk.img'), { maxBytes: 8 * MIB })).toBe(true);
   });
 });
 
@@ -83,15 +83,19 @@ describe('paths in an image', () => {
 describe('a disk in an image', () => {
   test('is the only file in /disk unless named', () => {
     mkdirSync(join(root, 'disk'));
-    expect(() => prepareDisks({ disks: [imageDisk(root)] })).toThrow('its image has no file in /disk');
+    expect(() => prepareDisks({ disks: [imageDisk(root)] }, 'native')).toThrow(
+      'its image has no file in /disk',
+    );
     writeFileSync(join(root, 'disk/a.img'), Buffer.alloc(MIB));
-    expect(prepareDisks({ disks: [imageDisk(root)] }).disks[0]?.overlay?.base).toMatchObject({
+    expect(prepareDisks({ disks: [imageDisk(root)] }, 'native').disks[0]?.overlay?.base).toMatchObject({
       filename: join(root, 'disk/a.img'),
       format: 'raw',
     });
     writeFileSync(join(root, 'disk/b.img'), Buffer.alloc(MIB));
-    expect(() => prepareDisks({ disks: [imageDisk(root)] })).toThrow('its image has 2 files in /disk');
-    expect(prepareDisks({ disks: [imageDisk(root, '/disk/b.img')] }).disks).toHaveLength(1);
+    expect(() => prepareDisks({ disks: [imageDisk(root)] }, 'native')).toThrow(
+      'its image has 2 files in /disk',
+    );
+    expect(prepareDisks({ disks: [imageDisk(root, '/disk/b.img')] }, 'native').disks).toHaveLength(1);
   });
 
   test('cannot name another file to be opened', () => {
@@ -114,5 +118,5 @@ test('a claim that holds a link in the place of its disk is refused', () => {
     ...imageDisk(root),
     backend: { type: 'file', path: join(root, 'disk.img'), format: 'raw' },
   };
-  expect(() => prepareDisks({ disks: [disk] })).toThrow('is not a regular file');
+  expect(() => prepareDisks({ disks: [disk] }, 'native')).toThrow('is not a regular file');
 });

@@ -3,56 +3,81 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VmsteadError } from '../../crds/errors.ts';
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
-import type { PreparedDisk } from '../machine/host.ts';
+import type { AsyncIo, PreparedDisk } from '../machine/host.ts';
 import { createBlank } from './blank.ts';
 import { resolveInside } from './inside.ts';
 import { createOverlay, inspectImage } from './qcow2.ts';
 import { claimDevice, regularFile, takesDirect } from './storage.ts';
 
 interface PreparedDisks {
-  disks: PreparedDisk[];
+  /** By place in the description; null for an empty drive. */
+  disks: (PreparedDisk | null)[];
   /** Descriptors that hold block devices; QEMU must inherit them. */
   claims: number[];
 }
 
-type Backend<T extends MachineDisk['backend']['type']> = Extract<MachineDisk['backend'], { type: T }>;
+type Backend = NonNullable<MachineDisk['backend']>;
+type BackendOf<T extends Backend['type']> = Extract<Backend, { type: T }>;
 
-/** Throws DiskBusy and DiskUnusable. */
-export function prepareDisks({ disks }: Pick<MachineDescription, 'disks'>): PreparedDisks {
+/** What every kind of backend asks of a disk. */
+type Manner = Pick<PreparedDisk, 'readOnly' | 'aio'> & { direct: boolean };
+
+/** @param best the fastest kind of asynchronous I/O that this node allows. Throws DiskBusy and DiskUnusable. */
+export function prepareDisks(
+  { disks }: Pick<MachineDescription, 'disks'>,
+  best: 'io_uring' | 'native',
+): PreparedDisks {
   const claims: number[] = [];
-  const prepared = disks.map((disk): PreparedDisk => {
+  const prepared = disks.map((disk): PreparedDisk | null => {
+    const { backend, name } = disk;
+    if (backend === undefined) return null;
     const readOnly = disk.readOnly || disk.device === 'cdrom';
-    const { backend } = disk;
-    if (backend.type === 'file') return prepareFile(disk.name, backend, readOnly);
-    if (backend.type === 'image') return prepareImage(disk.name, backend, readOnly);
-    claims.push(claimDevice(disk.name, backend.path, readOnly));
-    return { driver: 'host_device', filename: backend.path, format: 'raw', direct: true, readOnly };
+    const direct = (disk.cache ?? 'none') === 'none';
+    const manner = { readOnly, direct, aio: asyncIo(disk.aio, best) };
+    if (backend.type === 'file') return prepareFile(name, backend, manner);
+    if (backend.type === 'image') return prepareImage(name, backend, manner);
+    claims.push(claimDevice(name, backend.path, readOnly));
+    return { driver: 'host_device', filename: backend.path, format: 'raw', ...manner };
   });
   return { disks: prepared, claims };
 }
 
-function prepareFile(name: string, backend: Backend<'file'>, readOnly: boolean): PreparedDisk {
+/** What is asked for where the node allows it. Threads are always allowed. */
+function asyncIo(asked: MachineDisk['aio'], best: 'io_uring' | 'native'): AsyncIo {
+  return asked === undefined || asked === 'io_uring' ? best : asked;
+}
+
+function prepareFile(name: string, backend: BackendOf<'file'>, manner: Manner): PreparedDisk {
   const { path, format, create } = backend;
-  if (create !== undefined) createBlank(name, path, create.maxBytes);
+  if (create !== undefined) createBlank(name, path, create);
   regularFile(name, path);
-  return { driver: 'file', filename: path, format, direct: takesDirect(name, path, readOnly), readOnly };
+  const direct = takesDirect(name, path, manner.readOnly) && manner.direct;
+  return {
+    driver: 'file',
+    filename: path,
+    format,
+    ...manner,
+    direct,
+    ...(create?.preallocate ? { preallocated: true } : {}),
+  };
 }
 
 /** Folder of an image that holds its disk, as KubeVirt's container disks have it. */
 const IMAGE_FOLDER = '/disk';
 
-function prepareImage(name: string, backend: Backend<'image'>, readOnly: boolean): PreparedDisk {
+function prepareImage(name: string, backend: BackendOf<'image'>, manner: Manner): PreparedDisk {
   const path = resolveInside(backend.directory, backend.path ?? onlyDisk(name, backend.directory));
   const { format, virtualBytes } = inspectImage(path, regularFile(name, path).size);
-  const base = { driver: 'file', filename: path, format, direct: takesDirect(name, path, true) } as const;
-  if (readOnly) return { ...base, readOnly: true };
+  const direct = takesDirect(name, path, true) && manner.direct;
+  const base = { driver: 'file', filename: path, format, direct } as const;
+  if (manner.readOnly) return { ...manner, ...base };
   const maxBytes = createOverlay(backend.overlay.path, virtualBytes, backend.overlay.maxBytes);
   return {
     driver: 'file',
     filename: backend.overlay.path,
     format: 'qcow2',
-    direct: takesDirect(name, backend.overlay.path, false),
-    readOnly: false,
+    ...manner,
+    direct: takesDirect(name, backend.overlay.path, false) && manner.direct,
     overlay: { base, maxBytes },
   };
 }

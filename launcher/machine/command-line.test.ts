@@ -13,7 +13,7 @@ const run = {
   guestPort: '/run/vmstead/guest.sock',
 };
 
-const host = (changes: Partial<Host> = {}): Host => ({ run, disks: [], aio: 'native', ...changes });
+const host = (changes: Partial<Host> = {}): Host => ({ run, disks: [], ...changes });
 
 const machine = (changes: Partial<MachineDescription> = {}): MachineDescription => ({
   version: 1,
@@ -50,6 +50,7 @@ const rawFile: PreparedDisk = {
   format: 'raw',
   direct: true,
   readOnly: false,
+  aio: 'native',
 };
 
 /** Switches with their values, one a line. */
@@ -173,7 +174,7 @@ describe('what each feature adds', () => {
       [
         "-blockdev {"driver":"host_device","node-name":"disk0","filename":"/dev/vmstead/root","read-only":false,"locking":"on","cache":{"direct":true},"aio":"native","discard":"unmap","detect-zeroes":"unmap"}",
         "-device {"driver":"virtio-scsi-pci","id":"scsi","bus":"pcie.0","addr":"0x4"}",
-        "-device {"driver":"scsi-hd","id":"disk-root","drive":"disk0","bus":"scsi.0","scsi-id":0,"serial":"root","write-cache":"on","werror":"stop","rerror":"stop"}",
+        "-device {"driver":"scsi-hd","id":"disk-root","drive":"disk0","serial":"root","bus":"scsi.0","scsi-id":0,"write-cache":"on","werror":"stop","rerror":"stop"}",
       ]
     `);
   });
@@ -190,9 +191,64 @@ describe('what each feature adds', () => {
       [
         "-machine pc-q35-10.0,memory-backend=ram,smm=off,vmport=off,hpet=off,smbus=off,sata=on",
         "-blockdev {"driver":"file","node-name":"disk0","filename":"/disks/iso/disk.img","read-only":true,"locking":"on","cache":{"direct":false},"aio":"threads","discard":"unmap"}",
-        "-device {"driver":"ide-cd","id":"disk-iso","drive":"disk0","bus":"ide.0","serial":"root","werror":"stop","rerror":"stop"}",
+        "-device {"driver":"ide-cd","id":"disk-iso","drive":"disk0","serial":"root","bus":"ide.0","werror":"stop","rerror":"stop"}",
       ]
     `);
+  });
+
+  const onBus = (bus: MachineDisk['bus']) =>
+    added(machine({ disks: [disk({ bus })] }), host({ disks: [rawFile] })).slice(1);
+  test('a disk on nvme', () => {
+    expect(onBus('nvme')).toMatchInlineSnapshot(`
+      [
+        "-device {"driver":"nvme","id":"disk-root","drive":"disk0","serial":"root","write-cache":"on","bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+      ]
+    `);
+  });
+  test('a disk on ide', () => {
+    expect(onBus('ide')).toMatchInlineSnapshot(`
+      [
+        "-device {"driver":"piix3-ide","id":"pata","bus":"pcie.0","addr":"0x15"}",
+        "-device {"driver":"ide-hd","id":"disk-root","drive":"disk0","serial":"root","bus":"pata.0","unit":0,"write-cache":"on","werror":"stop","rerror":"stop"}",
+      ]
+    `);
+  });
+  test('a disk on usb', () => {
+    expect(onBus('usb')).toMatchInlineSnapshot(`
+      [
+        "-device {"driver":"qemu-xhci","id":"usb","p2":8,"p3":8,"bus":"pcie.0","addr":"0x16"}",
+        "-device {"driver":"usb-bot","id":"usb-root","bus":"usb.0","port":"1"}",
+        "-device {"driver":"scsi-hd","id":"disk-root","drive":"disk0","serial":"root","bus":"usb-root.0","scsi-id":0,"lun":0,"write-cache":"on","werror":"stop","rerror":"stop"}",
+      ]
+    `);
+  });
+
+  test('an empty drive', () => {
+    const { backend: _, ...empty } = disk({ name: 'cd', device: 'cdrom', bus: 'usb', readOnly: true });
+    expect(added(machine({ disks: [empty] }), host({ disks: [null] }))).toMatchInlineSnapshot(`
+      [
+        "-device {"driver":"qemu-xhci","id":"usb","p2":8,"p3":8,"bus":"pcie.0","addr":"0x16"}",
+        "-device {"driver":"usb-bot","id":"usb-cd","bus":"usb.0","port":"1"}",
+        "-device {"driver":"scsi-cd","id":"disk-cd","serial":"root","bus":"usb-cd.0","scsi-id":0,"lun":0,"werror":"stop","rerror":"stop"}",
+      ]
+    `);
+  });
+
+  test('writethrough, threads, preallocated', () => {
+    const prepared: PreparedDisk = { ...rawFile, direct: false, aio: 'threads', preallocated: true };
+    expect(
+      added(machine({ disks: [disk({ cache: 'writethrough' })] }), host({ disks: [prepared] })),
+    ).toMatchInlineSnapshot(`
+      [
+        "-blockdev {"driver":"file","node-name":"disk0","filename":"/disks/root/disk.img","read-only":false,"locking":"on","cache":{"direct":false},"aio":"threads","discard":"ignore"}",
+        "-device {"driver":"virtio-blk-pci","id":"disk-root","drive":"disk0","serial":"root","write-cache":"off","werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+      ]
+    `);
+  });
+
+  test('more CPUs than queues are worth it', () => {
+    const many = machine({ cpu: { model: 'max', sockets: 1, cores: 32, threads: 1 }, disks: [disk()] });
+    expect(added(many, host({ disks: [rawFile] })).at(-1)).toContain('"num-queues":16');
   });
 
   test('a throw-away overlay', () => {
@@ -286,11 +342,16 @@ test('32 virtio disks fit, and so does the seed', () => {
   expect(new Set(places).size).toBe(33);
 });
 
-test('more sata disks than the chipset has ports are refused', () => {
-  const disks = Array.from({ length: 7 }, (_, index) => disk({ name: `d${index}`, bus: 'sata' }));
-  expect(() => lines(machine({ disks }), host({ disks: disks.map(() => rawFile) }))).toThrow(
-    'a machine has room for 6 sata disks',
-  );
+test.each([
+  ['sata', 6],
+  ['ide', 4],
+  ['usb', 8],
+] as const)('more %s disks than there are ports are refused', (bus, ports) => {
+  const disks = Array.from({ length: ports + 1 }, (_, index) => disk({ name: `d${index}`, bus }));
+  const linesOf = (count: number) =>
+    lines(machine({ disks: disks.slice(0, count) }), host({ disks: disks.map(() => rawFile) }));
+  expect(linesOf(ports).filter((line) => line.includes(`"id":"disk-d`))).toHaveLength(ports);
+  expect(() => linesOf(ports + 1)).toThrow(`a machine has room for ${ports} ${bus} disks`);
 });
 
 /** QEMU's own reading of `key=value,…`: a doubled comma is one, a single one separates. */

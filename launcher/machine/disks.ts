@@ -1,12 +1,17 @@
 /** Disks: the block graph (back end) and the device that the guest sees (front end), never merged. */
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
-import type { Host, PreparedDisk } from './host.ts';
+import type { AsyncIo, Host, PreparedDisk } from './host.ts';
 import { InvalidMachine } from './invalid-machine.ts';
-import { diskPlace, SCSI_SLOT, slot } from './pci.ts';
+import { diskPlace, IDE_SLOT, SCSI_SLOT, slot, USB_SLOT } from './pci.ts';
 import { type JsonOptions, json } from './quoting.ts';
 
 /** Ports of the chipset's own AHCI controller. */
 const SATA_PORTS = 6;
+/** Two channels with two drives each. */
+const IDE_DRIVES = 4;
+const USB_PORTS = 8;
+/** More queues than this cost memory and win nothing: each has its own ring and interrupt. */
+const MOST_QUEUES = 16;
 
 /** The node that a disk's device hangs on. QEMU bounds node names to 31 characters, so names are no part of them. */
 function diskNode(index: number): string {
@@ -21,7 +26,7 @@ export function diskIndexOfNode(node: string): number | undefined {
 
 type Storage = Pick<PreparedDisk, 'driver' | 'filename' | 'direct'>;
 
-function protocolNode(node: string, storage: Storage, aio: Host['aio'], readOnly: boolean): JsonOptions {
+function protocolNode(node: string, storage: Storage, aio: AsyncIo, readOnly: boolean): JsonOptions {
   return {
     driver: storage.driver,
     'node-name': node,
@@ -37,14 +42,16 @@ function protocolNode(node: string, storage: Storage, aio: Host['aio'], readOnly
 }
 
 /** What every node on top has: discards reach the storage, and zeroes written become holes. */
-function top(readOnly: boolean): JsonOptions {
-  return readOnly
-    ? { 'read-only': true }
+function top({ readOnly, preallocated }: Pick<PreparedDisk, 'readOnly' | 'preallocated'>): JsonOptions {
+  if (readOnly) return { 'read-only': true };
+  return preallocated
+    ? { 'read-only': false, discard: 'ignore' }
     : { 'read-only': false, discard: 'unmap', 'detect-zeroes': 'unmap' };
 }
 
-function nodes(disk: PreparedDisk, index: number, aio: Host['aio']): JsonOptions[] {
+function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
   const node = diskNode(index);
+  const { aio } = disk;
   if (disk.overlay !== undefined) {
     const { base, maxBytes } = disk.overlay;
     const baseFile = protocolNode(`${node}-base-file`, base, aio, true);
@@ -54,20 +61,20 @@ function nodes(disk: PreparedDisk, index: number, aio: Host['aio']): JsonOptions
       protocolNode(`${node}-file`, disk, aio, false),
       // A raw node of fixed size: the overlay cannot outgrow the volume that it lies on.
       { driver: 'raw', 'node-name': `${node}-bound`, file: `${node}-file`, size: maxBytes },
-      { driver: 'qcow2', 'node-name': node, file: `${node}-bound`, backing: `${node}-base`, ...top(false) },
+      { driver: 'qcow2', 'node-name': node, file: `${node}-bound`, backing: `${node}-base`, ...top(disk) },
     ];
   }
   if (disk.format === 'raw') {
-    return [{ ...protocolNode(node, disk, aio, disk.readOnly), ...top(disk.readOnly) }];
+    return [{ ...protocolNode(node, disk, aio, disk.readOnly), ...top(disk) }];
   }
   return [
     protocolNode(`${node}-file`, disk, aio, disk.readOnly),
-    { driver: disk.format, 'node-name': node, file: `${node}-file`, ...top(disk.readOnly) },
+    { driver: disk.format, 'node-name': node, file: `${node}-file`, ...top(disk) },
   ];
 }
 
-export function blockdev({ disks, seed, aio }: Host): string[] {
-  const all = disks.flatMap((disk, index) => nodes(disk, index, aio));
+export function blockdev({ disks, seed }: Host): string[] {
+  const all = disks.flatMap((disk, index) => (disk === null ? [] : nodes(disk, index)));
   if (seed !== undefined) {
     all.push({ driver: 'file', 'node-name': 'seed', filename: seed, 'read-only': true });
   }
@@ -77,57 +84,97 @@ export function blockdev({ disks, seed, aio }: Host): string[] {
 /** Errors stop the guest: it goes on where it was when there is room again, and loses nothing. */
 const ON_ERROR = { werror: 'stop', rerror: 'stop' } as const;
 
-function virtioDevice(disk: MachineDisk, index: number, place: number): JsonOptions {
-  return {
-    driver: 'virtio-blk-pci',
-    id: `disk-${disk.name}`,
-    drive: diskNode(index),
-    serial: disk.serial,
-    bootindex: disk.bootIndex,
-    'write-cache': 'on',
-    ...ON_ERROR,
-    ...diskPlace(place),
-  };
+type Device = (disk: MachineDisk, drive: JsonOptions, place: number, vcpus: number) => JsonOptions[];
+
+/** What drives of every kind have. A writethrough disk tells the guest that it has no cache to flush. */
+function hardDisk({ cache }: MachineDisk): JsonOptions {
+  return { 'write-cache': cache === 'writethrough' ? 'off' : 'on' };
 }
 
-function scsiDevice(disk: MachineDisk, index: number, lun: number): JsonOptions {
-  return {
-    driver: disk.device === 'cdrom' ? 'scsi-cd' : 'scsi-hd',
-    id: `disk-${disk.name}`,
-    drive: diskNode(index),
-    bus: 'scsi.0',
-    'scsi-id': lun,
-    serial: disk.serial,
-    bootindex: disk.bootIndex,
-    ...(disk.device === 'cdrom' ? {} : { 'write-cache': 'on' }),
-    ...ON_ERROR,
-  };
+function virtioDevice(disk: MachineDisk, drive: JsonOptions, place: number, vcpus: number): JsonOptions[] {
+  const queues = vcpus > MOST_QUEUES ? { 'num-queues': MOST_QUEUES } : {};
+  return [
+    { driver: 'virtio-blk-pci', ...drive, ...hardDisk(disk), ...ON_ERROR, ...queues, ...diskPlace(place) },
+  ];
 }
 
-function sataDevice(disk: MachineDisk, index: number, port: number): JsonOptions {
-  if (port >= SATA_PORTS) throw new InvalidMachine(`a machine has room for ${SATA_PORTS} sata disks`);
-  return {
-    driver: disk.device === 'cdrom' ? 'ide-cd' : 'ide-hd',
-    id: `disk-${disk.name}`,
-    drive: diskNode(index),
-    bus: `ide.${port}`,
-    serial: disk.serial,
-    bootindex: disk.bootIndex,
-    ...(disk.device === 'cdrom' ? {} : { 'write-cache': 'on' }),
-    ...ON_ERROR,
-  };
+/** It has no way to stop the guest: an error of the storage is told to the guest. */
+function nvmeDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
+  return [{ driver: 'nvme', ...drive, ...hardDisk(disk), ...diskPlace(place) }];
 }
 
-const DEVICE: Record<MachineDisk['bus'], (disk: MachineDisk, index: number, place: number) => JsonOptions> = {
+/** A disk or CD-ROM on a SCSI bus, of whichever controller. */
+function scsiDrive(disk: MachineDisk, drive: JsonOptions, bus: JsonOptions): JsonOptions {
+  return disk.device === 'cdrom'
+    ? { driver: 'scsi-cd', ...drive, ...bus, ...ON_ERROR }
+    : { driver: 'scsi-hd', ...drive, ...bus, ...hardDisk(disk), ...ON_ERROR };
+}
+
+function scsiDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
+  return [scsiDrive(disk, drive, { bus: 'scsi.0', 'scsi-id': place })];
+}
+
+function ataDrive(disk: MachineDisk, drive: JsonOptions, bus: JsonOptions): JsonOptions {
+  return disk.device === 'cdrom'
+    ? { driver: 'ide-cd', ...drive, ...bus, ...ON_ERROR }
+    : { driver: 'ide-hd', ...drive, ...bus, ...hardDisk(disk), ...ON_ERROR };
+}
+
+function sataDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
+  if (place >= SATA_PORTS) throw new InvalidMachine(`a machine has room for ${SATA_PORTS} sata disks`);
+  return [ataDrive(disk, drive, { bus: `ide.${place}` })];
+}
+
+function ideDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
+  if (place >= IDE_DRIVES) throw new InvalidMachine(`a machine has room for ${IDE_DRIVES} ide disks`);
+  return [ataDrive(disk, drive, { bus: `pata.${place >> 1}`, unit: place & 1 })];
+}
+
+function usbDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
+  if (place >= USB_PORTS) throw new InvalidMachine(`a machine has room for ${USB_PORTS} usb disks`);
+  const id = `usb-${disk.name}`;
+  return [
+    { driver: 'usb-bot', id, bus: 'usb.0', port: String(place + 1) },
+    scsiDrive(disk, drive, { bus: `${id}.0`, 'scsi-id': 0, lun: 0 }),
+  ];
+}
+
+const DEVICE: Record<MachineDisk['bus'], Device> = {
   virtio: virtioDevice,
   scsi: scsiDevice,
   sata: sataDevice,
+  nvme: nvmeDevice,
+  ide: ideDevice,
+  usb: usbDevice,
 };
 
-export function diskDevice({ disks }: MachineDescription, { seed }: Host): string[] {
-  const places = { virtio: 0, scsi: 0, sata: 0 };
-  const devices = disks.map((disk, index) => DEVICE[disk.bus](disk, index, places[disk.bus]++));
-  if (places.scsi > 0) devices.unshift({ driver: 'virtio-scsi-pci', id: 'scsi', ...slot(SCSI_SLOT) });
+/** Buses whose disks share their places: functions of the root bus. */
+const FAMILY: Partial<Record<MachineDisk['bus'], MachineDisk['bus']>> = { nvme: 'virtio' };
+
+/** Controllers that are there for the disks on them only. */
+function controllers(places: Record<MachineDisk['bus'], number>): JsonOptions[] {
+  const list: JsonOptions[] = [];
+  if (places.scsi > 0) list.push({ driver: 'virtio-scsi-pci', id: 'scsi', ...slot(SCSI_SLOT) });
+  if (places.ide > 0) list.push({ driver: 'piix3-ide', id: 'pata', ...slot(IDE_SLOT) });
+  if (places.usb > 0)
+    list.push({ driver: 'qemu-xhci', id: 'usb', p2: USB_PORTS, p3: USB_PORTS, ...slot(USB_SLOT) });
+  return list;
+}
+
+export function diskDevice({ disks, cpu }: MachineDescription, host: Host): string[] {
+  const { seed } = host;
+  const vcpus = cpu.sockets * cpu.cores * cpu.threads;
+  const places: Record<MachineDisk['bus'], number> = { virtio: 0, scsi: 0, sata: 0, nvme: 0, ide: 0, usb: 0 };
+  const devices = disks.flatMap((disk, index) => {
+    const drive = {
+      id: `disk-${disk.name}`,
+      drive: host.disks[index] === null ? undefined : diskNode(index),
+      serial: disk.serial,
+      bootindex: disk.bootIndex,
+    };
+    return DEVICE[disk.bus](disk, drive, places[FAMILY[disk.bus] ?? disk.bus]++, vcpus);
+  });
+  devices.unshift(...controllers(places));
   if (seed !== undefined) {
     // A virtio disk: cloud-init finds its data by the file system's label, and every cloud kernel has the driver.
     devices.push({

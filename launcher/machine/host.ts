@@ -15,25 +15,29 @@ interface Storage {
   driver: 'file' | 'host_device';
   filename: string;
   format: 'raw' | 'qcow2';
-  /** The filesystem takes O_DIRECT. */
+  /** Past the page cache: it is asked for, and the filesystem takes O_DIRECT. */
   direct: boolean;
 }
 
+export type AsyncIo = 'io_uring' | 'native' | 'threads';
+
 export interface PreparedDisk extends Storage {
   readOnly: boolean;
+  aio: AsyncIo;
+  /** Keeps the room that it has: what the guest discards is not given back. */
+  preallocated?: true;
   /** For a throw-away overlay: the image below it and the most that the overlay's file may grow to. */
   overlay?: { base: Storage; maxBytes: number };
 }
 
 export interface Host {
   run: RunPaths;
-  /** One for each disk of the description, in its order. */
-  disks: readonly PreparedDisk[];
+  /** One for each disk of the description, in its order; null for an empty drive. */
+  disks: readonly (PreparedDisk | null)[];
   /** The NoCloud seed, a raw image. */
   seed?: string;
   /** UEFI code image; the variables' path is in the description. */
   uefiCode?: string;
   /** Without a cluster: the address and ports of this machine that stand for the pod's. */
   forwardFrom?: { address: string; ports: ReadonlyMap<number, number> };
-  aio: 'io_uring' | 'native' | 'threads';
 }

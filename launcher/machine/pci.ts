@@ -15,6 +15,8 @@ const NETWORK_SLOT = 0x08;
 const NETWORK_SLOTS = 8;
 const DISK_SLOT = 0x10;
 const DISK_SLOTS = 5;
+export const IDE_SLOT = 0x15;
+export const USB_SLOT = 0x16;
 
 interface Place {
   bus: string;
@@ -38,7 +40,7 @@ export function hotplugPlace(index: number): Place {
 }
 
 export function diskPlace(index: number): Place {
-  return functionOf(DISK_SLOT, DISK_SLOTS, index, 'virtio disks');
+  return functionOf(DISK_SLOT, DISK_SLOTS, index, 'virtio and nvme disks');
 }
 
 export function networkPlace(index: number): Place {

@@ -23,7 +23,7 @@ export interface LifeRecord {
   /** The last commands, each carried out at most once. */
   commands: { id: string; done: boolean }[];
   /** How the disks were prepared: a launcher that takes over must not touch them again. */
-  disks?: PreparedDisk[];
+  disks?: (PreparedDisk | null)[];
   /** Of the last error that stopped the guest. */
   ioError?: { disk: number; noSpace: boolean };
   /** How the guest's end was read, before QEMU is told to quit. */

@@ -24,7 +24,11 @@ export function hasRoom(disk: PreparedDisk): boolean {
 }
 
 /** What a person can do about a disk that stopped the guest. */
-export function ioErrorMessage(name: string, noSpace: boolean, disk: PreparedDisk | undefined): string {
+export function ioErrorMessage(
+  name: string,
+  noSpace: boolean,
+  disk: PreparedDisk | null | undefined,
+): string {
   if (!noSpace) {
     return `disk ${name} failed; the guest is paused: repair its storage, then resume the VM`;
   }

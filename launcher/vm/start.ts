@@ -28,8 +28,8 @@ export interface StartOptions {
 export function startQemu(options: StartOptions): SpawnedQemu {
   const { description, paths, life, program, through = [], forwardFrom } = options;
   const machine = withKernelInside(description);
-  const { disks, claims } = prepareDisks(machine);
-  const host: Host = { run: paths, disks, aio: asyncIo() };
+  const { disks, claims } = prepareDisks(machine, asyncIo());
+  const host: Host = { run: paths, disks };
   if (forwardFrom !== undefined) host.forwardFrom = forwardFrom;
   if (machine.cloudInit !== undefined) {
     writeSeed(paths.seed, machine.cloudInit);
@@ -62,7 +62,7 @@ function withKernelInside(description: MachineDescription): MachineDescription {
  * io_uring where it may be used: container runtimes' default seccomp profiles refuse it, and kernels can have
  * it switched off. QEMU 10 would then fall back to threads, an older one would not start; Linux AIO is better.
  */
-export function asyncIo(): Host['aio'] {
+export function asyncIo(): 'io_uring' | 'native' {
   try {
     const filtered = !/^Seccomp:\s*0$/m.test(readFileSync('/proc/self/status', 'utf8'));
     const disabled = readFileSync('/proc/sys/kernel/io_uring_disabled', 'utf8').trim() !== '0';

@@ -59,7 +59,7 @@ export class Vm {
     }
   }
 
-  get disks(): readonly PreparedDisk[] {
+  get disks(): readonly (PreparedDisk | null)[] {
     return this.options.life.record.disks ?? [];
   }
 

@@ -34,7 +34,7 @@ export function neededClaims(vm: VirtualMachine): NeededClaim[] {
   for (const disk of vm.spec.disks ?? []) {
     const name = claimOf(vm.metadata.name, disk);
     if (name !== undefined)
-      needed.push({ disk: disk.name, name, template: disk.source.blank ? disk.claim : undefined });
+      needed.push({ disk: disk.name, name, template: disk.source?.blank ? disk.claim : undefined });
   }
   return needed;
 }

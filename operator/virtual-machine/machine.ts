@@ -89,14 +89,30 @@ function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
     bus: disk.bus ?? (device === 'cdrom' ? 'sata' : 'virtio'),
     serial: disk.serial ?? deriveSerial(input.namespace, input.name, disk.name),
     readOnly: device === 'cdrom' || disk.readOnly === true,
-    backend: describeBackend(input, disk),
   };
+  if (disk.source !== undefined) described.backend = describeBackend(input, disk, disk.source);
   if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
+  if (disk.cache !== undefined) described.cache = disk.cache;
+  if (disk.aio !== undefined) described.aio = disk.aio;
+  const limits = describeLimits(disk.limits);
+  if (limits !== undefined) described.limits = limits;
   return described;
 }
 
-function describeBackend(input: MachineInput, disk: DiskSpec): MachineDisk['backend'] {
-  const { containerImage, blank } = disk.source;
+/** Nothing where nothing is limited: taking the last limit away is the same as none ever. */
+function describeLimits(limits: DiskSpec['limits']): MachineDisk['limits'] {
+  const given = Object.entries(limits ?? {}).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? Number(parseBytes(value)) : value,
+  ]);
+  return given.length === 0 ? undefined : (Object.fromEntries(given) as MachineDisk['limits']);
+}
+
+function describeBackend(
+  input: MachineInput,
+  disk: DiskSpec,
+  { containerImage, blank }: NonNullable<DiskSpec['source']>,
+): MachineDisk['backend'] {
   if (containerImage) {
     const overlay = {
       path: `${POD_PATH.scratch}/${disk.name}.qcow2`,
@@ -110,9 +126,9 @@ function describeBackend(input: MachineInput, disk: DiskSpec): MachineDisk['back
   const claim = input.claims.get(disk.name);
   if (claim?.volumeMode === 'Block') return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}` };
   const path = `${POD_PATH.disks}/${disk.name}/disk.img`;
-  return blank && claim
-    ? { type: 'file', path, format: 'raw', create: { maxBytes: claim.bytes } }
-    : { type: 'file', path, format: 'raw' };
+  if (!blank || !claim) return { type: 'file', path, format: 'raw' };
+  const create = { maxBytes: claim.bytes, ...(disk.preallocate ? { preallocate: true as const } : {}) };
+  return { type: 'file', path, format: 'raw', create };
 }
 
 function describeCloudInit({ name, uid, spec }: MachineInput): MachineDescription['cloudInit'] {

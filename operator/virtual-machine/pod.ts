@@ -207,7 +207,7 @@ function attachDisk(
   mount: (volume: Volume, path: string, readOnly?: boolean) => void,
 ): void {
   const volumeName = `disk-${disk.name}`;
-  const { containerImage } = disk.source;
+  const containerImage = disk.source?.containerImage;
   if (containerImage) {
     mount(
       imageVolume(volumeName, containerImage.image, containerImage.pullPolicy),
@@ -259,7 +259,7 @@ function secretVolume(name: string, secretName: string): Volume {
 
 function scratchMiB(disks: readonly DiskSpec[]): number {
   const overlays = disks.map((disk) =>
-    disk.source.containerImage ? parseBytes(disk.source.containerImage.overlaySize ?? DEFAULT_OVERLAY) : 0n,
+    disk.source?.containerImage ? parseBytes(disk.source.containerImage.overlaySize ?? DEFAULT_OVERLAY) : 0n,
   );
   // A qcow2 file holds its own tables beside the data: a thousandth, and a little for small ones.
   const bytes = overlays.reduce((sum, each) => sum + each + each / 1000n + (each > 0n ? 4n * MIB : 0n), 0n);

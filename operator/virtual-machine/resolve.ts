@@ -95,6 +95,6 @@ function matchesSelector(node: Node, selector: Readonly<Record<string, string>> 
 
 /** Name of the claim that holds a disk's data, or nothing for a disk that has none. */
 export function claimOf(vm: string, disk: DiskSpec): string | undefined {
-  if (disk.source.claim) return disk.source.claim.name;
-  return disk.source.blank ? claimName(vm, disk.name) : undefined;
+  if (disk.source?.claim) return disk.source.claim.name;
+  return disk.source?.blank ? claimName(vm, disk.name) : undefined;
 }

@@ -204,7 +204,7 @@ describe('disks', () => {
     );
     const source = { claim: { name: 'iso' } };
     expect(await disk({ device: 'cdrom', bus: 'virtio', source })).toMatchInlineSnapshot(
-      `"spec.disks[0].bus: Invalid value: there is no virtio cdrom; leave bus out, or make it sata or scsi"`,
+      `"spec.disks[0].bus: Invalid value: there is no virtio or nvme cdrom; leave bus out, or make it sata, scsi, ide or usb"`,
     );
     expect(await disk({ device: 'floppy', source })).toMatchInlineSnapshot(`
       "spec.disks[0].device: Unsupported value: "floppy": supported values: "disk", "cdrom"

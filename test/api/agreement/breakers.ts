@@ -127,11 +127,28 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
       ...blank,
       device: 'cdrom',
     }),
-  '.spec.disks[]: there is no virtio cdrom; leave bus out, or make it sata or scsi': disks({
+  '.spec.disks[]: there is no virtio or nvme cdrom; leave bus out, or make it sata, scsi, ide or usb': disks({
     ...claim('a'),
     device: 'cdrom',
-    bus: 'virtio',
+    bus: 'nvme',
   }),
+  '.spec.disks[]: a disk needs a source; only a cdrom may be without, as an empty drive': disks({
+    name: 'a',
+  }),
+  '.spec.disks[]: a cdrom has no limits; take them away': disks({
+    name: 'a',
+    device: 'cdrom',
+    limits: { iops: 5 },
+  }),
+  '.spec.disks[]: aio native needs cache none: Linux does it past the page cache only; leave one of them out':
+    disks({ ...claim('a'), aio: 'native', cache: 'writeback' }),
+  '.spec.disks[]: preallocate goes with source.blank only: other disks are made already; take it away': disks(
+    { ...claim('a'), preallocate: true },
+  ),
+  '.spec.disks[].limits: iops is for reading and writing together; take it away, or readIops and writeIops':
+    disks({ ...claim('a'), limits: { iops: 5, writeIops: 7 } }),
+  '.spec.disks[].limits: bandwidth is for reading and writing together; take it away, or readBandwidth and writeBandwidth':
+    disks({ ...claim('a'), limits: { bandwidth: '1Mi', readBandwidth: '2Mi' } }),
   '.spec.disks[].source: must have exactly one of claim, blank, image or containerImage': disks(claim('a'), {
     ...blank,
     source: { blank: {}, claim: { name: 'x' } },

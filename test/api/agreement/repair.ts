@@ -60,20 +60,23 @@ function repairDisks(spec: Loose, target: string): void {
   const orders = new Set<number>();
   const claims = new Set<string>();
   spec.disks = spec.disks?.filter((disk: Loose) => {
-    const { source } = disk;
-    if (target.startsWith('.spec.disks[].claim')) {
+    const makes = target.startsWith('.spec.disks[].claim') || target === '.spec.disks[].preallocate';
+    if (disk.device !== 'cdrom' || makes) disk.source ??= { blank: {} };
+    const source = disk.source ?? {};
+    if (makes) {
       for (const member of Object.keys(source)) delete source[member];
       source.blank = {};
     }
-    keepOne(source, ['claim', 'blank', 'image', 'containerImage'], target, '.spec.disks[].source', {
-      blank: {},
-    });
+    if (disk.source)
+      keepOne(source, ['claim', 'blank', 'image', 'containerImage'], target, '.spec.disks[].source', {
+        blank: {},
+      });
     if (source.blank || (source.image && disk.device !== 'cdrom')) {
       disk.claim ??= { size: '1Gi' };
       if (disk.device === 'cdrom') disk.device = 'disk';
       if (disk.name === 'state') disk.name = 'data';
     } else delete disk.claim;
-    if (disk.device === 'cdrom' && disk.bus === 'virtio') disk.bus = 'sata';
+    repairManner(disk, target);
     while (orders.has(disk.bootOrder)) disk.bootOrder = (disk.bootOrder % 1000) + 1;
     if (disk.bootOrder !== undefined) orders.add(disk.bootOrder);
     const claim: string | undefined = source.claim?.name;
@@ -82,6 +85,27 @@ function repairDisks(spec: Loose, target: string): void {
     return true;
   });
   if (spec.disks === undefined) delete spec.disks;
+}
+
+function repairManner(disk: Loose, target: string): void {
+  if (!disk.source?.blank) delete disk.preallocate;
+  if (isAt(target, '.spec.disks[].limits') && disk.device === 'cdrom') {
+    disk.device = 'disk';
+    disk.source ??= { claim: { name: 'other' } };
+  }
+  if (disk.device === 'cdrom') delete disk.limits;
+  if (disk.device === 'cdrom' && ['virtio', 'nvme'].includes(disk.bus)) disk.bus = 'sata';
+  if (disk.aio === 'native' && (disk.cache ?? 'none') !== 'none')
+    delete disk[target === '.spec.disks[].aio' ? 'cache' : 'aio'];
+  for (const [total, ...parts] of [
+    ['iops', 'readIops', 'writeIops'],
+    ['bandwidth', 'readBandwidth', 'writeBandwidth'],
+  ] as const) {
+    const { limits = {} } = disk;
+    if (!(total in limits)) continue;
+    if (parts.some((part) => target === `.spec.disks[].limits.${part}`)) delete limits[total];
+    else for (const part of parts) delete limits[part];
+  }
 }
 
 function repairNetworks(spec: Loose, target: string): void {
