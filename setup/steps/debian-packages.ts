@@ -1,4 +1,4 @@
-import { hasProgram, installPackages } from './packages.ts';
+import { hasProgram, installPackages, isRoot } from './packages.ts';
 import type { Step } from './step.ts';
 
 /** Programs that the set-up and the tests call, and the Debian packages that have them. */
@@ -17,4 +17,14 @@ export const debianPackages: Step = {
   needs: [],
   isDone: async () => (await missing()).length === 0,
   run: async (context) => installPackages(context, await missing(), 'by the test cluster'),
+};
+
+/** The shells of which the completion is tested. */
+export const shells: Step = {
+  name: 'shells',
+  title: 'zsh and fish',
+  needs: [],
+  // Without root their tests are skipped: nothing else needs them.
+  isDone: async () => !isRoot() || ((await hasProgram('zsh')) && (await hasProgram('fish'))),
+  run: (context) => installPackages(context, ['zsh', 'fish', 'bash-completion'], 'by tests of completion'),
 };

@@ -1,6 +1,6 @@
 import { baseImage } from './base-image.ts';
 import { cli } from './cli.ts';
-import { debianPackages } from './debian-packages.ts';
+import { debianPackages, shells } from './debian-packages.ts';
 import { dockerEngine } from './docker-engine.ts';
 import { runSteps } from './engine.ts';
 import { goSteps } from './go-build.ts';
@@ -21,6 +21,7 @@ const steps: readonly Step[] = [
   tinyGuest,
   fullGuest,
   cli,
+  shells,
 ];
 
 /** What the local cluster needs. */
@@ -52,6 +53,7 @@ export const testSteps = [
   'guest-tiny',
   'guest-full',
   'cli',
+  'shells',
 ];
 
 /**

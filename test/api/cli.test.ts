@@ -220,14 +220,6 @@ describe('the rest', () => {
     expect(code).toBe(0);
     expect(stdout).toContain('kubectl-vm __complete');
   });
-
-  it('completes in a real bash', async () => {
-    const script = `source <(kubectl-vm completion bash)
-      COMP_WORDS=(kubectl-vm console we); COMP_CWORD=2; _kubectl_vm; echo "\${COMPREPLY[@]}"
-      COMP_WORDS=(kubectl-vm re); COMP_CWORD=1; _kubectl_vm; echo "\${COMPREPLY[@]}"`;
-    const env = kubectlVmEnvironment(cluster.server.kubeconfigPath);
-    expect(execFileSync('bash', ['-c', script], { env }).toString()).toBe('web\nrestart resume reset\n');
-  });
 });
 
 /** The examples of docs/cli.md, but for those that need a guest. */
