@@ -69,8 +69,12 @@ describe('proof of end', () => {
     expect(endOfRun(aPod(1, change), node(), NOW)?.result).toBe(result);
   });
 
-  it('is a fence', () => {
+  it('is a fence, but not what Kubernetes itself writes about a node', () => {
     const pod = aPod(1, { spec: placed, status: { phase: 'Running' } });
+    for (const key of ['unreachable', 'not-ready', 'unschedulable']) {
+      const taint = { key: `node.kubernetes.io/${key}`, effect: 'NoExecute' };
+      expect(endOfRun(pod, node([taint]), NOW), key).toBeUndefined();
+    }
     const taints = [{ key: 'node.kubernetes.io/out-of-service', effect: 'NoExecute' }];
     expect(endOfRun(pod, node(taints), NOW)?.result).toBe('Fenced');
   });

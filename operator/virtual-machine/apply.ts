@@ -108,9 +108,11 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   },
 
   async DropFinalizer({ client }, { pod }) {
-    const { uid, finalizers } = pod.metadata;
+    // The whole list is written: the version keeps a finalizer that somebody added since.
+    const { uid, resourceVersion, finalizers } = pod.metadata;
     const rest = finalizers?.filter((each) => each !== LAUNCHER_FINALIZER) ?? [];
-    await orNotFound(client.patch(pods, refOf(pod), { metadata: { uid, finalizers: rest } }));
+    const metadata = { uid, resourceVersion, finalizers: rest };
+    await orNotFound(client.patch(pods, refOf(pod), { metadata }));
   },
 
   async Command({ client, caches, launchers }, { podUID, name, operation }, moment) {
@@ -145,21 +147,31 @@ export async function carryOut(hands: Hands, action: Action, moment: Moment): Pr
   await (DO[action.type] as Doing<Action['type']>)(hands, action as never, moment);
 }
 
+/** `seen`: the object that the status was computed for. Throws a Conflict where it is not that any more. */
 export async function writeStatus(
   { client, caches }: Hands,
-  { namespace, name, uid }: { namespace: string; name: string; uid: string },
+  seen: Seen,
   status: VirtualMachineStatus,
 ): Promise<void> {
-  const stored = await client.apply(virtualmachines, statusPatch({ namespace, name, uid }, status), {
+  const stored = await client.apply(virtualmachines, statusPatch(seen, status), {
     fieldManager: OPERATOR_NAME,
     subresource: 'status',
   });
   caches.virtualMachines.remember(stored);
 }
 
-/** The uid keeps a status from landing on another object that has the name by now. */
-function statusPatch<S>(metadata: { namespace: string; name: string; uid: string }, status: S) {
-  return { metadata, status };
+interface Seen {
+  namespace?: string | undefined;
+  name: string;
+  resourceVersion?: string | undefined;
+}
+
+/**
+ * The version keeps a status from landing on another object that has the name by now. A uid would not: the API
+ * server ignores it where a status is applied.
+ */
+function statusPatch<S>({ namespace = '', name, resourceVersion = '' }: Seen, status: S) {
+  return { metadata: { namespace, name, resourceVersion }, status };
 }
 
 async function updateOperation(
@@ -167,9 +179,8 @@ async function updateOperation(
   operation: Extract<Action, { type: 'UpdateOperation' }>['operation'],
   status: Extract<Action, { type: 'UpdateOperation' }>['status'],
 ): Promise<void> {
-  const { namespace = '', name, uid = '' } = operation.metadata;
   const stored = await orNotFound(
-    client.apply(virtualmachineoperations, statusPatch({ namespace, name, uid }, status), {
+    client.apply(virtualmachineoperations, statusPatch(operation.metadata, status), {
       fieldManager: OPERATOR_NAME,
       subresource: 'status',
     }),

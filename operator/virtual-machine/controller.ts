@@ -202,8 +202,8 @@ class Reconciler {
       return left;
     }
     const { namespace, name } = world;
-    const uid = decision.vm.metadata.uid ?? '';
-    await writeStatus(this.#hands, { namespace, name, uid }, status);
+    const { uid = '' } = decision.vm.metadata;
+    await writeStatus(this.#hands, decision.vm.metadata, status);
     this.#fleet.observe(before, status);
     for (const { type, reason, message } of happenings(before, status)) {
       const regarding = {

@@ -73,6 +73,69 @@ describe('a new VM', () => {
   });
 });
 
+describe('the number of the next life', () => {
+  const vm = aVm({ disks: [{ name: 'root', source: { claim: { name: 'c' } } }] });
+  const claim = { metadata: { name: 'c', namespace: 'default', uid: 'c-uid', resourceVersion: '1' } };
+  const lease = (holder: string) => ({
+    metadata: {
+      name: 'vmstead-claim-c-uid',
+      namespace: 'default',
+      uid: 'l',
+      resourceVersion: '7',
+      labels: { 'vmstead.io/vm': 'web' },
+    },
+    spec: { holderIdentity: holder, acquireTime: new Date(NOW - 5000).toISOString() },
+  });
+  const created = (world: World) =>
+    planVirtualMachine(world).actions.flatMap((each) =>
+      each.type === 'CreatePod' ? [each.pod.metadata.name] : [],
+    );
+
+  it('is that of a start which an operator began and did not live to finish', () => {
+    const begun = lease('vm-web-3');
+    const world = aWorld({
+      vm,
+      claims: new Map([['c', claim]]),
+      leases: new Map([['c-uid', begun]]),
+      ownLeases: [begun],
+    });
+    expect(actionsOf(world)).toEqual(['CreatePod']);
+    expect(created(world)).toEqual(['vm-web-3']);
+  });
+
+  it('comes after all that anything still knows of: a pod, a lease, the status', () => {
+    expect(created(aWorld({ pods: [aPod(4, { status: ended('Stopped') })] }))).toEqual(['vm-web-5']);
+    const lastRun = { incarnation: 6, podUID: 'p', result: 'Stopped', message: '', finishedAt: '' };
+    expect(created(aWorld({ vm: aVm({}, { lastRun }) }))).toEqual(['vm-web-7']);
+    const old = lease('vm-web-8');
+    const gone = aWorld({
+      vm: { ...vm, status: { lastRun: { ...lastRun, incarnation: 8 } } },
+      claims: new Map([['c', claim]]),
+      leases: new Map([['c-uid', { ...old, spec: { ...old.spec, acquireTime: '2026-01-01T11:00:00Z' } }]]),
+      ownLeases: [old],
+      orphanLeases: new Set([old.metadata.name]),
+    });
+    expect(created(gone)).toEqual(['vm-web-9']);
+  });
+});
+
+describe('a run of an earlier VM of the same name', () => {
+  const earlier = running();
+  const pod = {
+    ...earlier,
+    metadata: {
+      ...earlier.metadata,
+      ownerReferences: [{ ...earlier.metadata.ownerReferences![0]!, uid: 'another-uid' }],
+    },
+  };
+
+  it('is ended, and waited for', () => {
+    const world = aWorld({ pods: [pod], nodes: [readyNode], contacts: contact('Running') });
+    expect(actionsOf(world)).toEqual(['DeletePod']);
+    expect(conditionIn(world, 'Ready')).toBe('False EarlierVirtualMachine');
+  });
+});
+
 describe('a run that is over', () => {
   const rows: [strategy: string, result: string, starts: boolean][] = [
     ['Always', 'GuestPowerOff', true],

@@ -1,6 +1,6 @@
 /** An operator that kills itself at a failpoint, in place of the release's own until it has done so. */
 
-import { isNotFound } from '../../operator/kube/errors.ts';
+import { orNotFound } from '../../operator/kube/errors.ts';
 import { pods } from '../../operator/kube/resources.ts';
 import { releaseNamespace } from '../../setup/deploy.ts';
 import type { Bed } from '../e2e/support/bed.ts';
@@ -38,6 +38,8 @@ export async function sabotaged(
   work: () => Promise<void>,
   onDeath: () => void,
 ): Promise<boolean> {
+  // A run that was cut off may have left one.
+  await orNotFound(bed.client.delete(pods, { namespace, name: NAME }, { gracePeriodSeconds: 0 }));
   await scale(bed, 0);
   await gone(bed);
   const { spec, metadata } = (await bed.client.get(deployments, release)).spec.template;
@@ -71,9 +73,7 @@ export async function sabotaged(
   } finally {
     end.abort();
     await watching;
-    await bed.client
-      .delete(pods, { namespace, name: NAME }, { gracePeriodSeconds: 0 })
-      .catch((error) => (isNotFound(error) ? undefined : Promise.reject(error)));
+    await orNotFound(bed.client.delete(pods, { namespace, name: NAME }, { gracePeriodSeconds: 0 }));
   }
   return hit;
 }
