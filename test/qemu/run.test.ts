@@ -9,19 +9,22 @@ import { tinyGuest } from './support/launcher.ts';
 const run = promisify(execFile);
 const IMAGE = process.env.VMSTEAD_QEMU_IMAGE ?? 'vmstead/qemu:dev';
 
-/** The command as a person has it, on a machine that has QEMU: the image's own. */
-async function command(...args: string[]): Promise<string[]> {
+/** `docker run` for a person's machine that has QEMU: the image's own. */
+async function machine(entrypoint: string, ...words: string[]): Promise<string[]> {
   const { kernelImage } = await tinyGuest();
   const layout = kernelImage.layout;
-  const reference = 'vmstead/guest-tiny:dev';
   return [
     ...['run', '--rm', '--interactive', '--network=none', '--user=1000:1000', '--tmpfs=/tmp:mode=1777,exec'],
     // The folder above is root's alone.
     ...[`--volume=${layout}:/layouts/${basename(layout)}:ro`, `--volume=${root}:/vmstead:ro`],
-    ...['--entrypoint=node', IMAGE, '/vmstead/cli/run/main.ts', 'run', '/vmstead/examples/vm.yaml'],
-    ...['--image', `${reference}=/layouts/${basename(layout)}`, ...args],
+    ...[`--entrypoint=${entrypoint}`, IMAGE, ...words],
+    ...['/vmstead/cli/run/main.ts', 'run', '/vmstead/examples/vm.yaml'],
+    ...['--image', `vmstead/guest-tiny:dev=/layouts/${basename(layout)}`],
   ];
 }
+
+/** The command as a person has it. */
+const command = async (...args: string[]) => [...(await machine('node')), ...args];
 
 test('--dry-run prints QEMU’s command line', async () => {
   const { stdout } = await run('docker', await command('--dry-run'));
@@ -51,6 +54,32 @@ test('the console works, Ctrl-] shuts the guest down cleanly', { timeout: 120_00
     expect(await ended).toBe(0);
     expect(output).toContain('VMSTEAD-POWER-BUTTON');
     expect(output).toContain('the guest powered itself off when it was asked to');
+  } finally {
+    child.kill();
+  }
+});
+
+/** Kills the command once a line comes in; says before and after whether a QEMU runs. A zombie has no words. */
+const KILL_IT = `
+  "$@" < /dev/null & pid=$!
+  look() { grep -lsa 'qemu-[s]ystem' /proc/[0-9]*/cmdline > /dev/null && echo "$1: runs" || echo "$1: gone"; }
+  read _; look before; kill -KILL $pid; sleep 3; look after`;
+
+test('QEMU ends with a command that is killed', { timeout: 120_000 }, async () => {
+  const child = spawn('docker', await machine('sh', '-c', KILL_IT, 'sh', 'node'), {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  try {
+    await expect.poll(() => output, { timeout: 60_000 }).toContain('VMSTEAD-GUEST-UP');
+    child.stdin.write('\n');
+    await ended;
+    expect(output).toContain('before: runs');
+    expect(output).toContain('after: gone');
   } finally {
     child.kill();
   }
