@@ -28,6 +28,8 @@ export const ANNOTATION = {
   base: 'vmstead.io/base',
   /** What a mover pod is to do, as JSON. */
   job: 'vmstead.io/job',
+  /** UID of the claim that a mover pod writes to. */
+  claimUid: 'vmstead.io/claim-uid',
   /** Generation of the VirtualMachineImage that a mover pod was made for. */
   generation: 'vmstead.io/generation',
 } as const;

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { MoverRegistry } from './channel/movers.ts';
 import type { LauncherRegistry } from './channel/registry.ts';
 import type { OperatorConfig } from './config.ts';
 import type { Cache, CacheOptions } from './kube/cache.ts';
@@ -35,6 +36,7 @@ export interface OperatorDeps {
   /** Launcher pods (label `vmstead.io/vm`) of all VMs, with the indexes `vm` (`namespace/name`) and `uid`. */
   readonly launcherPods: Cache<Pod>;
   readonly launchers: LauncherRegistry;
+  readonly movers: MoverRegistry;
   readonly channel: ChannelEndpoint;
   readonly events: EventRecorder;
   readonly metrics: KubeMetrics;

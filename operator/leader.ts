@@ -2,6 +2,7 @@ import { LABEL } from '../crds/api.ts';
 import { ensureCertificate } from './channel/certificate.ts';
 import { publishLeader } from './channel/endpoint-slice.ts';
 import { authorizer } from './channel/identity.ts';
+import { MoverRegistry } from './channel/movers.ts';
 import { LauncherRegistry } from './channel/registry.ts';
 import { ChannelServer } from './channel/server.ts';
 import { CHANNEL_SECRET, channelServerName, OPERATOR_NAME } from './config.ts';
@@ -13,7 +14,7 @@ import { EventRecorder } from './kube/events.ts';
 import { pods } from './kube/resources.ts';
 import { jittered, sleep } from './kube/sleep.ts';
 import type { Standby } from './main.ts';
-import { projectPod } from './virtual-machine/observe.ts';
+import { projectLauncher } from './virtual-machine/observe.ts';
 
 /** The channel's certificate is looked at this often, for its renewal. */
 const CERTIFICATE_CHECK_MS = 12 * 3_600_000;
@@ -25,6 +26,7 @@ const CERTIFICATE_CHECK_MS = 12 * 3_600_000;
 export async function lead(standby: Standby, signal: AbortSignal): Promise<void> {
   const { config, client, log, metrics, now } = standby;
   const launchers = new LauncherRegistry({ log, now });
+  const movers = new MoverRegistry(log);
   metrics.countLaunchers(() => launchers.size);
   const events = new EventRecorder({ client, component: OPERATOR_NAME, instance: config.podName, log, now });
 
@@ -46,7 +48,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
   };
   const launcherPods = cache(pods, {
     labelSelector: LABEL.vm,
-    transform: projectPod,
+    transform: projectLauncher,
     indexes: {
       vm: (pod) => [`${pod.metadata.namespace}/${pod.metadata.labels?.[LABEL.vm]}`],
       uid: (pod) => [pod.metadata.uid],
@@ -58,6 +60,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     cache,
     launcherPods,
     launchers,
+    movers,
     channel: {
       addresses: config.channelAddresses,
       serverName: channelServerName(config.podNamespace),
@@ -78,6 +81,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     client,
     certificate,
     registry: launchers,
+    movers,
     authorize: authorizer(client, (key) => launcherPods.get(key)),
     ready: () => synced,
     log,

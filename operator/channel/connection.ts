@@ -6,7 +6,7 @@ import {
   type UpMessage,
   upMessage,
 } from '../../crds/channel.ts';
-import type { LauncherIdentity } from './identity.ts';
+import type { PodIdentity } from './identity.ts';
 import { LineReader } from './line-reader.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -25,7 +25,7 @@ export interface ConnectionHandlers {
 
 /** One launcher's socket after the upgrade: checked messages up, commands down, dead after silence. */
 export class Connection {
-  readonly identity: LauncherIdentity;
+  readonly identity: PodIdentity;
   readonly #socket: Duplex;
   readonly #handlers: ConnectionHandlers;
   readonly #lines = new LineReader(CHANNEL_LINE_LIMIT);
@@ -33,7 +33,7 @@ export class Connection {
   readonly #silence: NodeJS.Timeout;
   #closed = false;
 
-  constructor(identity: LauncherIdentity, socket: Duplex, handlers: ConnectionHandlers) {
+  constructor(identity: PodIdentity, socket: Duplex, handlers: ConnectionHandlers) {
     this.identity = identity;
     this.#socket = socket;
     this.#handlers = handlers;

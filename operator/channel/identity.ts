@@ -17,6 +17,12 @@ export interface LauncherIdentity extends PodIdentity {
   readonly vm: string;
 }
 
+/** A pod that we made as a mover. */
+export interface MoverIdentity extends PodIdentity {
+  /** Name of its VirtualMachineImage, in the same namespace. */
+  readonly image: string;
+}
+
 export type TokenVerdict = { readonly pod: PodIdentity } | { readonly refused: string };
 
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
@@ -65,11 +71,12 @@ export function claimedPod(token: string): PodIdentity | undefined {
 
 export type Authorization =
   | { readonly launcher: LauncherIdentity }
+  | { readonly mover: MoverIdentity }
   /** The pod object is gone, or another one has its name: proved by a live read. */
   | { readonly gone: string }
   | { readonly stranger: string };
 
-/** Decides whether a pod is a launcher of ours; throws when the API server cannot be asked. */
+/** Decides whether a pod is a launcher or a mover of ours; throws when the API server cannot be asked. */
 export type Authorize = (pod: PodIdentity) => Promise<Authorization>;
 
 /** Looks into the cache first and asks the API server about whatever is not there. */
@@ -88,10 +95,11 @@ export function authorizer(client: KubeClient, cached: (key: string) => Pod | un
       };
     }
     const vm = pod.metadata.labels?.[LABEL.vm];
-    const ours = pod.metadata.ownerReferences?.some(
-      (owner) => owner.controller && owner.kind === 'VirtualMachine',
-    );
-    if (!vm || !ours) return { stranger: `pod ${keyOf(ref)} is not a launcher of a VirtualMachine` };
-    return { launcher: { ...identity, vm } };
+    const image = pod.metadata.labels?.[LABEL.image];
+    const controlledBy = (kind: string) =>
+      pod.metadata.ownerReferences?.some((owner) => owner.controller && owner.kind === kind);
+    if (vm && controlledBy('VirtualMachine')) return { launcher: { ...identity, vm } };
+    if (image && controlledBy('VirtualMachineImage')) return { mover: { ...identity, image } };
+    return { stranger: `pod ${keyOf(ref)} is not a launcher of a VirtualMachine` };
   };
 }

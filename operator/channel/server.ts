@@ -7,6 +7,7 @@ import { CHANNEL_PATH, CHANNEL_PROTOCOL } from '../../crds/channel.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { ChannelCertificate } from './certificate.ts';
 import { type Authorization, type Authorize, claimedPod, reviewToken } from './identity.ts';
+import type { MoverRegistry } from './movers.ts';
 import type { LauncherRegistry } from './registry.ts';
 import { TokenBucket } from './token-bucket.ts';
 
@@ -23,6 +24,7 @@ export interface ChannelServerOptions {
   readonly client: KubeClient;
   readonly certificate: ChannelCertificate;
   readonly registry: LauncherRegistry;
+  readonly movers: MoverRegistry;
   readonly authorize: Authorize;
   /** Whether this operator leads and knows the cluster; launchers are asked to come again otherwise. */
   readonly ready: () => boolean;
@@ -41,6 +43,9 @@ interface Refusal {
     | 'Unavailable';
   readonly message: string;
 }
+
+/** A pod that may speak with us. */
+type Ours = Extract<Authorization, { launcher: unknown } | { mover: unknown }>;
 
 const REASON = {
   401: 'Unauthorized',
@@ -98,6 +103,7 @@ export class ChannelServer {
     this.#server.close();
     this.#server.closeAllConnections();
     this.#options.registry.closeAll('the operator stops');
+    this.#options.movers.closeAll('the operator stops');
   }
 
   #plain(request: IncomingMessage): Refusal {
@@ -128,10 +134,11 @@ export class ChannelServer {
     );
     // Back into the stream what came with the request, so that the registry reads all of it.
     if (head.length > 0) socket.unshift(head);
-    this.#options.registry.accept(verdict.launcher, socket);
+    if ('launcher' in verdict) this.#options.registry.accept(verdict.launcher, socket);
+    else this.#options.movers.accept(verdict.mover, socket);
   }
 
-  async #judge(request: IncomingMessage): Promise<Refusal | Extract<Authorization, { launcher: unknown }>> {
+  async #judge(request: IncomingMessage): Promise<Refusal | Ours> {
     const wanted = request.headers.upgrade?.toLowerCase();
     if (pathOf(request) !== CHANNEL_PATH || wanted !== CHANNEL_PROTOCOL) return this.#plain(request);
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
@@ -153,7 +160,7 @@ export class ChannelServer {
     }
   }
 
-  async #identify(token: string): Promise<Refusal | Extract<Authorization, { launcher: unknown }>> {
+  async #identify(token: string): Promise<Refusal | Ours> {
     const { client, authorize } = this.#options;
     const verdict = await reviewToken(client, token);
     if ('refused' in verdict) {

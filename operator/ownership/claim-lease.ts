@@ -17,9 +17,10 @@ const leaseName = (claimUid: string): string => `vmstead-claim-${claimUid}`;
 /** The claim's UID in the name of a lease. */
 export const claimUidOf = (lease: Lease): string => lease.metadata.name.slice(leaseName('').length);
 
+/** @param owner the label that names the VM or image that the holder works for */
 export function draftLease(
   claim: PersistentVolumeClaim,
-  vm: string,
+  owner: Readonly<Record<string, string>>,
   holder: string,
   now: number,
 ): Draft<Lease> {
@@ -29,7 +30,7 @@ export function draftLease(
     metadata: {
       namespace: claim.metadata.namespace ?? '',
       name: leaseName(claim.metadata.uid),
-      labels: { [LABEL.managedBy]: MANAGED_BY, [LABEL.vm]: vm },
+      labels: { [LABEL.managedBy]: MANAGED_BY, ...owner },
       ownerReferences: [
         {
           apiVersion: 'v1',

@@ -30,16 +30,21 @@ export interface EndOfRun {
 const KILLED = 137;
 const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
 
-/** How the pod's launcher ended, or nothing where it may still run. */
-export function endOfRun(pod: Pod, node: Node | undefined, now: number): EndOfRun | undefined {
+/** How the pod's launcher (or its other one `container`) ended, or nothing where it may still run. */
+export function endOfRun(
+  pod: Pod,
+  node: Node | undefined,
+  now: number,
+  container = 'launcher',
+): EndOfRun | undefined {
   const at = new Date(now).toISOString();
-  const terminated = pod.status?.containerStatuses?.find((each) => each.name === 'launcher')?.state
+  const terminated = pod.status?.containerStatuses?.find((each) => each.name === container)?.state
     ?.terminated;
   if (terminated) {
     const finishedAt = terminated.finishedAt ?? at;
     const { startedAt } = terminated;
     const ranFor = startedAt ? Math.max(0, Date.parse(finishedAt) - Date.parse(startedAt)) : 0;
-    return { ...classify(pod, terminated), finishedAt, ranFor };
+    return { ...classify(pod, terminated, container), finishedAt, ranFor };
   }
   const never = (result: EndResult, message: string): EndOfRun => ({
     result,
@@ -71,14 +76,17 @@ interface Terminated {
   message?: string;
 }
 
-function classify(pod: Pod, terminated: Terminated): { result: EndResult; message: string } {
+function classify(
+  pod: Pod,
+  terminated: Terminated,
+  container: string,
+): { result: EndResult; message: string } {
   const told = parseTerminationMessage(terminated.message);
   if (told) return { result: told.result, message: told.message };
   if (terminated.reason === 'OOMKilled') {
     return {
       result: 'OutOfMemory',
-      message:
-        'The kernel ended the launcher for lack of memory: raise or remove spec.resources.limits.memory.',
+      message: `The kernel ended the ${container} for lack of memory${container === 'launcher' ? ': raise or remove spec.resources.limits.memory' : ''}.`,
     };
   }
   if (pod.status?.reason === 'Evicted') {
@@ -120,7 +128,7 @@ function classify(pod: Pod, terminated: Terminated): { result: EndResult; messag
   }
   return {
     result: 'LauncherFailed',
-    message: `The launcher ended with exit code ${terminated.exitCode}${terminated.reason ? ` (${terminated.reason})` : ''} and left no word; see kubectl logs ${pod.metadata?.name}.`,
+    message: `The ${container} ended with exit code ${terminated.exitCode}${terminated.reason ? ` (${terminated.reason})` : ''} and left no word; see kubectl logs ${pod.metadata?.name}.`,
   };
 }
 

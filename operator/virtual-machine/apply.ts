@@ -16,7 +16,7 @@ import { refusalOf, type Wait } from './waiting.ts';
 
 export interface Hands {
   client: KubeClient;
-  caches: Caches;
+  caches: Omit<Caches, 'images'>;
   launchers: LauncherRegistry;
 }
 
@@ -196,7 +196,7 @@ async function refuseSecondLauncher(
   client: KubeClient,
   namespace: string,
   vm: string,
-  caches: Caches,
+  caches: Hands['caches'],
 ): Promise<void> {
   const there = await client.list(pods, { namespace, labelSelector: `${LABEL.vm}=${vm}` });
   for (const pod of there) {
@@ -210,13 +210,17 @@ async function refuseSecondLauncher(
 }
 
 /** The object that was created; nothing where the name is taken; a RefusedError where a policy refuses it. */
-async function refusable<T>(namespace: string | undefined, creating: Promise<T>): Promise<T | undefined> {
+export async function refusable<T>(
+  namespace: string | undefined,
+  creating: Promise<T>,
+  pod: 'launcher' | 'mover' = 'launcher',
+): Promise<T | undefined> {
   try {
     return await creating;
   } catch (error) {
     if (isAlreadyExists(error)) return undefined;
     if (error instanceof ApiError && (error.reason === 'Forbidden' || error.reason === 'Invalid')) {
-      throw new RefusedError(refusalOf(error.reason, error.statusMessage, namespace ?? ''));
+      throw new RefusedError(refusalOf(error.reason, error.statusMessage, namespace ?? '', pod));
     }
     throw error;
   }

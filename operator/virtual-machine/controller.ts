@@ -1,21 +1,20 @@
 /** The VirtualMachine controller: observe → plan → apply → status, one key a VM. */
-import { LABEL } from '../../crds/api.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { OperatorDeps } from '../deps.ts';
+import { imageOfLabel } from '../image/observe.ts';
 import { Controller, type Outcome } from '../kube/controller.ts';
-import { leases, nodes, persistentvolumeclaims } from '../kube/resources.ts';
-import { claimUidOf } from '../ownership/claim-lease.ts';
+import type { SharedCaches } from '../shared-caches.ts';
 import { carryOut, type Hands, RefusedError, writeStatus } from './apply.ts';
 import { mayWait } from './calm.ts';
 import { neededClaims } from './claims.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
-import { type Caches, OURS, observe, projectNode, type Sources, vmOfLabel } from './observe.ts';
+import { type Caches, observe, type Sources, vmOfLabel } from './observe.ts';
 import { earliest, type Plan, planVirtualMachine } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
 import { sameStatus, statusOf } from './status.ts';
 import type { Wait } from './waiting.ts';
-import type { World } from './world.ts';
+import type { MachineDefaults, World } from './world.ts';
 
 /** Machine type of VMs that name none: QEMU 10.0 of the launcher image has it, and so will its successors. */
 const DEFAULT_MACHINE_TYPE = 'pc-q35-10.0';
@@ -26,22 +25,31 @@ const SETTLING = 300;
 /** Milliseconds that news wait which nobody waits for, so that those that follow closely are one write with them. */
 const CALM = 1000;
 
-export function virtualMachineController(deps: OperatorDeps): Controller {
-  const caches = makeCaches(deps);
+/** What launchers and movers are made with. */
+export function machineDefaults({ config, channel }: OperatorDeps): MachineDefaults {
+  return {
+    launcherImage: config.launcherImage,
+    launcherImagePullPolicy: 'IfNotPresent',
+    defaultMachineType: DEFAULT_MACHINE_TYPE,
+    channel: {
+      addresses: [...channel.addresses],
+      serverName: channel.serverName,
+      caCertificate: channel.caCertificate,
+    },
+  };
+}
+
+export function virtualMachineController(
+  deps: OperatorDeps,
+  shared: SharedCaches,
+  defaults: MachineDefaults,
+): Controller {
+  const caches = makeCaches(deps, shared);
   const sources: Sources = {
     client: deps.client,
     caches,
     launchers: deps.launchers,
-    defaults: {
-      launcherImage: deps.config.launcherImage,
-      launcherImagePullPolicy: 'IfNotPresent',
-      defaultMachineType: DEFAULT_MACHINE_TYPE,
-      channel: {
-        addresses: [...deps.channel.addresses],
-        serverName: deps.channel.serverName,
-        caCertificate: deps.channel.caCertificate,
-      },
-    },
+    defaults,
     listeningSince: startedNow(deps),
     now: () => deps.now().getTime(),
   };
@@ -62,29 +70,27 @@ function startedNow(deps: OperatorDeps): () => number {
   return () => at;
 }
 
-function makeCaches(deps: OperatorDeps): Caches {
+function makeCaches(deps: OperatorDeps, shared: SharedCaches): Caches {
   return {
     virtualMachines: deps.cache(virtualmachines, {
       indexes: {
         claim: (vm) =>
           neededClaims(vm as VirtualMachine).map(({ name }) => `${vm.metadata.namespace}/${name}`),
+        image: (vm) =>
+          (vm.spec.disks ?? []).flatMap(({ source }) =>
+            source?.image ? [`${vm.metadata.namespace}/${source.image.name}`] : [],
+          ),
       },
     }),
     operations: deps.cache(virtualmachineoperations, {
       indexes: { vm: (each) => [`${each.metadata.namespace}/${each.spec.virtualMachine}`] },
     }),
     pods: deps.launcherPods,
-    claims: deps.cache(persistentvolumeclaims, { transform: projectClaim }),
-    leases: deps.cache(leases, {
-      labelSelector: `${OURS},${LABEL.vm}`,
-      indexes: { vm: vmOfLabel, claim: (lease) => [claimUidOf(lease)] },
-    }),
-    nodes: deps.cache(nodes, { transform: projectNode }),
+    claims: shared.claims,
+    leases: shared.leases,
+    nodes: shared.nodes,
+    images: shared.images,
   };
-}
-
-function projectClaim<C extends { metadata: { annotations?: unknown } }>(claim: C): C {
-  return { ...claim, metadata: { ...claim.metadata, annotations: undefined } };
 }
 
 /** What changes makes which VM be looked at again. */
@@ -101,7 +107,14 @@ function watchFor(controller: Controller, deps: OperatorDeps, caches: Caches): v
   caches.pods.onChange((pod) => {
     for (const key of vmOfLabel(pod)) controller.enqueue(key);
   });
-  caches.claims.onChange((claim) => usersOf(keyOf(claim)));
+  const startFrom = (image: string): void => {
+    for (const vm of caches.virtualMachines.by('image', image)) controller.enqueue(keyOf(vm));
+  };
+  caches.images.onChange((image) => startFrom(keyOf(image)));
+  caches.claims.onChange((claim) => {
+    usersOf(keyOf(claim));
+    for (const image of imageOfLabel(claim)) startFrom(image);
+  });
   caches.leases.onChange((lease) => {
     for (const key of vmOfLabel(lease)) controller.enqueue(key);
     const claim = lease.metadata.ownerReferences?.[0]?.name;

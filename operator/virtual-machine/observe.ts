@@ -3,9 +3,9 @@ import { ANNOTATION, LABEL, MANAGED_BY } from '../../crds/api.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
+import type { StoredImage } from '../image/resources.ts';
 import type { Cache } from '../kube/cache.ts';
 import type { KubeClient } from '../kube/client.ts';
-import { orNotFound } from '../kube/errors.ts';
 import {
   type CoreEvent,
   events,
@@ -13,12 +13,12 @@ import {
   type Node,
   type PersistentVolumeClaim,
   type Pod,
-  pods as podResource,
 } from '../kube/resources.ts';
-import { claimUidOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { claimUidOf } from '../ownership/claim-lease.ts';
+import { orphanLeases } from '../ownership/orphans.ts';
 import { neededClaims } from './claims.ts';
 import { isHeard, launcherStartedAt, missedFrom } from './contact.ts';
-import { nodeSilentSince } from './node-lease.ts';
+import type { NodeLeases } from './node-lease.ts';
 import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
 
@@ -29,12 +29,14 @@ export interface Caches {
   claims: Cache<PersistentVolumeClaim>;
   leases: Cache<Lease>;
   nodes: Cache<Node>;
+  images: Cache<StoredImage>;
 }
 
 export interface Sources {
   client: KubeClient;
   caches: Caches;
   launchers: LauncherRegistry;
+  nodeLeases: NodeLeases;
   defaults: MachineDefaults;
   listeningSince: () => number;
   now: () => number;
@@ -67,7 +69,12 @@ export async function observe(sources: Sources, namespace: string, name: string)
     claims,
     leases,
     ownLeases,
-    orphanLeases: await orphans(sources, [...leases.values()], now),
+    orphanLeases: await orphanLeases(
+      sources.client,
+      (pod) => caches.pods.get(pod) !== undefined,
+      [...leases.values()],
+      now,
+    ),
     nodes: [...caches.nodes.list()],
     silentNodes: await silentNodes(sources, pods, contacts, now),
     operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
@@ -94,7 +101,7 @@ function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<stri
 
 /** Asks for the sign of life of each node whose launcher should have been heard and was not. */
 async function silentNodes(
-  { client, listeningSince }: Sources,
+  { nodeLeases, listeningSince }: Sources,
   pods: readonly Pod[],
   contacts: ReadonlyMap<string, LauncherContact>,
   now: number,
@@ -106,35 +113,20 @@ async function silentNodes(
     const contact = contacts.get(pod.metadata.uid);
     if (node === undefined || startedAt === undefined || isHeard(contact, now)) continue;
     if (missedFrom(startedAt, listeningSince(), contact) > now) continue;
-    const since = await nodeSilentSince(client, node, now);
+    const since = await nodeLeases.silentSince(node, now);
     if (since !== undefined) silent.set(node, since);
   }
   return silent;
-}
-
-/** A cache may lag behind; that a holder has no pod is only believed of the API server itself. */
-async function orphans(
-  { client, caches }: Sources,
-  leases: readonly Lease[],
-  now: number,
-): Promise<Set<string>> {
-  const orphaned = new Set<string>();
-  for (const lease of leases) {
-    const { namespace, name } = lease.metadata;
-    const holder = lease.spec?.holderIdentity;
-    if (holder === undefined || namespace === undefined) continue;
-    if (caches.pods.get(`${namespace}/${holder}`) || leaseAge(lease, now) < ORPHAN_AFTER) continue;
-    if ((await orNotFound(client.get(podResource, { namespace, name: holder }))) === undefined)
-      orphaned.add(name);
-  }
-  return orphaned;
 }
 
 /** Milliseconds that a pod may take to start before its events are asked for. */
 const PATIENCE = 3_000;
 
 /** Warnings about a pod that has a node but does not start; for the others the pod itself says enough. */
-async function warningsOf({ client, now }: Sources, pods: readonly Pod[]): Promise<readonly CoreEvent[]> {
+export async function warningsOf(
+  { client, now }: Pick<Sources, 'client' | 'now'>,
+  pods: readonly Pod[],
+): Promise<readonly CoreEvent[]> {
   for (const pod of pods) {
     const started = pod.status?.containerStatuses?.some(
       (each) => each.state?.running || each.state?.terminated,
@@ -150,11 +142,14 @@ async function warningsOf({ client, now }: Sources, pods: readonly Pod[]): Promi
   return [];
 }
 
-/** What of a pod the controller reads; a cache of whole pods would be several times as large. */
-export function projectPod(pod: Pod): Pod {
+/**
+ * What of a pod the controllers read; a cache of whole pods would be several times as large.
+ * @param keep annotations
+ */
+export function projectPod(pod: Pod, keep: readonly string[]): Pod {
   const { metadata, spec, status } = pod;
   return {
-    metadata: stripMetadata(metadata, [ANNOTATION.machine]),
+    metadata: stripMetadata(metadata, keep),
     ...(spec
       ? {
           spec: {
@@ -197,3 +192,6 @@ export const vmOfLabel = (object: {
 };
 
 export const OURS = `${LABEL.managedBy}=${MANAGED_BY}`;
+
+/** A launcher pod, with the machine that it was made with. */
+export const projectLauncher = (pod: Pod): Pod => projectPod(pod, [ANNOTATION.machine]);

@@ -57,7 +57,7 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
     }
     taking.push({
       type: 'TakeLease',
-      lease: draftLease(claim, world.name, holder, world.now),
+      lease: draftLease(claim, { [LABEL.vm]: world.name }, holder, world.now),
       replaces: lease,
     });
   }

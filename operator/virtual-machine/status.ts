@@ -7,6 +7,7 @@ import { neededClaims } from './claims.ts';
 import type { Decision } from './plan.ts';
 import { STABLE_AFTER } from './power.ts';
 import { pendingChanges } from './restart-required.ts';
+import { sorted } from './sorted.ts';
 import type { Truth } from './stage.ts';
 import type { Wait } from './waiting.ts';
 import type { World } from './world.ts';
@@ -288,17 +289,6 @@ function kstatusOf({ stage }: Decision, ready: Draft): [string, Draft | undefine
 }
 
 /** Whether a status says the same; server-side apply of an equal one would still be a request. */
-export function sameStatus(before: VirtualMachineStatus | undefined, after: VirtualMachineStatus): boolean {
+export function sameStatus(before: object | undefined, after: object): boolean {
   return JSON.stringify(sorted(before)) === JSON.stringify(sorted(after));
-}
-
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (value === null || typeof value !== 'object') return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, each]) => each !== undefined)
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, each]) => [key, sorted(each)]),
-  );
 }

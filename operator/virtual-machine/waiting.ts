@@ -8,19 +8,45 @@ export interface Wait {
   message: string;
 }
 
+/** Words for a kind of pod. */
+interface Subject {
+  /** Name of its container. */
+  container: string;
+  /** Who runs in it. */
+  name: string;
+  /** What needs a node. */
+  needs: string;
+  /** Where a registry's credentials come from. */
+  pullSecrets: string;
+}
+
+const LAUNCHER: Subject = {
+  container: 'launcher',
+  name: 'the launcher',
+  needs: 'the VM',
+  pullSecrets: 'spec.pod.imagePullSecrets',
+};
+
 /** What the pod waits for before its container runs. */
-export function waitOf(pod: Pod, nodes: readonly Node[], warnings: readonly CoreEvent[]): Wait {
+export function waitOf(
+  pod: Pod,
+  nodes: readonly Node[],
+  warnings: readonly CoreEvent[],
+  subject: Subject = LAUNCHER,
+): Wait {
   const scheduled = pod.status?.conditions?.find((each) => each.type === 'PodScheduled');
   if (pod.spec?.nodeName === undefined) {
-    if (scheduled?.reason === 'Unschedulable') return unschedulable(pod, nodes, scheduled.message ?? '');
+    if (scheduled?.reason === 'Unschedulable')
+      return unschedulable(pod, nodes, scheduled.message ?? '', subject);
     return { reason: 'Scheduling', message: 'Waiting for the scheduler to choose a node.' };
   }
   const node = pod.spec.nodeName;
-  const waiting = pod.status?.containerStatuses?.find((each) => each.name === 'launcher')?.state?.waiting;
+  const waiting = pod.status?.containerStatuses?.find((each) => each.name === subject.container)?.state
+    ?.waiting;
   if (waiting?.reason !== undefined && IMAGE_REASONS.has(waiting.reason)) {
     return {
       reason: 'ImageUnavailable',
-      message: `Node ${node} cannot pull an image: ${waiting.message ?? waiting.reason}. Check the reference and spec.pod.imagePullSecrets.`,
+      message: `Node ${node} cannot pull an image: ${waiting.message ?? waiting.reason}. Check the reference and ${subject.pullSecrets}.`,
     };
   }
   if (
@@ -30,15 +56,15 @@ export function waitOf(pod: Pod, nodes: readonly Node[], warnings: readonly Core
   ) {
     return {
       reason: 'ContainerRefused',
-      message: `Node ${node} cannot start the launcher: ${waiting.message ?? waiting.reason}`,
+      message: `Node ${node} cannot start ${subject.name}: ${waiting.message ?? waiting.reason}`,
     };
   }
   const warning = warnings
     .filter((event) => event.type === 'Warning')
     .sort((a, b) => eventTime(a) - eventTime(b))
     .at(-1);
-  if (warning) return fromEvent(warning, node);
-  return { reason: 'Starting', message: `Waiting for node ${node} to start the launcher.` };
+  if (warning) return fromEvent(warning, node, subject);
+  return { reason: 'Starting', message: `Waiting for node ${node} to start ${subject.name}.` };
 }
 
 const IMAGE_REASONS = new Set([
@@ -50,7 +76,7 @@ const IMAGE_REASONS = new Set([
   'RegistryUnavailable',
 ]);
 
-function unschedulable(pod: Pod, nodes: readonly Node[], message: string): Wait {
+function unschedulable(pod: Pod, nodes: readonly Node[], message: string, { needs }: Subject): Wait {
   const wantsKvm = pod.spec?.containers[0]?.resources?.requests?.[KVM_RESOURCE] !== undefined;
   if (wantsKvm && !nodes.some(offersKvm)) {
     return {
@@ -73,7 +99,7 @@ function unschedulable(pod: Pod, nodes: readonly Node[], message: string): Wait 
   if (message.includes('persistentvolumeclaim') && message.includes('not found')) {
     return { reason: 'ClaimNotFound', message: `A claim does not exist. Scheduler: ${message}` };
   }
-  return { reason: 'Unschedulable', message: `No node can take the VM. Scheduler: ${message}` };
+  return { reason: 'Unschedulable', message: `No node can take ${needs}. Scheduler: ${message}` };
 }
 
 function eventTime(event: CoreEvent): number {
@@ -86,7 +112,7 @@ function eventTime(event: CoreEvent): number {
   );
 }
 
-function fromEvent(event: CoreEvent, node: string): Wait {
+function fromEvent(event: CoreEvent, node: string, { needs }: Subject): Wait {
   const message = event.message ?? '';
   if (event.reason === 'FailedAttachVolume' && message.includes('Multi-Attach')) {
     return {
@@ -102,7 +128,7 @@ function fromEvent(event: CoreEvent, node: string): Wait {
       const kind = missing[1] === 'secret' ? 'Secret' : 'ConfigMap';
       return {
         reason: `${kind}NotFound`,
-        message: `${kind} ${missing[2]} does not exist in this namespace; create it, and the VM goes on by itself.`,
+        message: `${kind} ${missing[2]} does not exist in this namespace; create it, and ${needs} goes on by itself.`,
       };
     }
     return { reason: 'VolumeNotMounted', message: `Node ${node}: ${message}` };
@@ -117,25 +143,30 @@ function fromEvent(event: CoreEvent, node: string): Wait {
 const LIMIT_RANGE =
   /(minimum|maximum) [a-z-]+ usage per (Container|Pod)|limit to request ratio|must be less than or equal to (cpu|memory) limit/;
 
-/** Why the API server refused the launcher pod, from its answer. */
-export function refusalOf(reason: string, message: string, namespace: string): Wait {
+/** Why the API server refused a pod of ours, from its answer. */
+export function refusalOf(
+  reason: string,
+  message: string,
+  namespace: string,
+  pod: 'launcher' | 'mover' = 'launcher',
+): Wait {
   if (message.includes('exceeded quota')) {
     return {
       reason: 'QuotaExceeded',
-      message: `The namespace's ResourceQuota has no room for the launcher pod: ${message}`,
+      message: `The namespace's ResourceQuota has no room for the ${pod} pod: ${message}`,
     };
   }
   if (message.includes('violates PodSecurity')) {
     return {
       reason: 'PodSecurityRefused',
-      message: `Pod Security refuses the launcher pod, though it is within "restricted"; see the labels of namespace ${namespace}: ${message}`,
+      message: `Pod Security refuses the ${pod} pod, though it is within "restricted"; see the labels of namespace ${namespace}: ${message}`,
     };
   }
   if (LIMIT_RANGE.test(message)) {
     return {
       reason: 'LimitRangeRefused',
-      message: `The namespace's LimitRange refuses the launcher pod; change it, or spec.memory and spec.resources: ${message}`,
+      message: `The namespace's LimitRange refuses the ${pod} pod; change it${pod === 'launcher' ? ', or spec.memory and spec.resources' : ''}: ${message}`,
     };
   }
-  return { reason: 'PodRefused', message: `The API server refuses the launcher pod (${reason}): ${message}` };
+  return { reason: 'PodRefused', message: `The API server refuses the ${pod} pod (${reason}): ${message}` };
 }

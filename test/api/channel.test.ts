@@ -7,6 +7,7 @@ import { CHANNEL_PATH, CHANNEL_PROTOCOL } from '../../crds/channel.ts';
 import { type ChannelCertificate, ensureCertificate } from '../../operator/channel/certificate.ts';
 import { publishLeader } from '../../operator/channel/endpoint-slice.ts';
 import { authorizer } from '../../operator/channel/identity.ts';
+import { MoverRegistry } from '../../operator/channel/movers.ts';
 import { LauncherRegistry } from '../../operator/channel/registry.ts';
 import { ChannelServer } from '../../operator/channel/server.ts';
 import { createClient, type KubeClient } from '../../operator/kube/client.ts';
@@ -96,7 +97,15 @@ beforeAll(async () => {
   registry = new LauncherRegistry({ log });
   const operator = createClient(proxied);
   const authorize = authorizer(operator, () => undefined);
-  server = new ChannelServer({ client: operator, certificate, registry, authorize, ready: () => leads, log });
+  server = new ChannelServer({
+    client: operator,
+    certificate,
+    registry,
+    movers: new MoverRegistry(log),
+    authorize,
+    ready: () => leads,
+    log,
+  });
   port = await server.listen(0, '127.0.0.1');
 });
 afterAll(async () => {
