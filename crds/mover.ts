@@ -179,8 +179,8 @@ export const imageMetadata = z.strictObject({
   actualBytes: z.int(),
   /** Size of the disk that a guest sees. */
   virtualBytes: z.int(),
-  /** Of the `bytes` bytes, in hex. */
-  sha256: z.string().length(64),
+  /** Of the `bytes` bytes, in hex; absent for a blank one. */
+  sha256: z.string().length(64).optional(),
   /** An ISO 9660 image: a CD-ROM rather than a disk. */
   iso: z.boolean().optional(),
   source: z.strictObject({
