@@ -6,11 +6,12 @@
 import { copyFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, type ExpectStatic, test } from 'vitest';
 import type { CommandName } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
+import { EXIT_CODE } from '../../launcher/vm/ending.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
 import { type Ended, fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
@@ -71,13 +72,13 @@ class DoomedLaunchers implements AsyncDisposable {
     return new DoomedLaunchers(launcher, failpoints);
   }
 
-  async deaths(): Promise<number> {
-    const { launcher } = await this.launcher.logs();
+  get deaths(): number {
+    const { launcher } = this.launcher.heard;
     return launcher.match(/the launcher ended with code 137; starting it again/g)?.length ?? 0;
   }
 
-  async untilDeaths(count = this.failpoints.length): Promise<void> {
-    await expect.poll(() => this.deaths(), { timeout: 45_000 }).toBe(count);
+  async untilDeaths(expect: ExpectStatic, count = this.failpoints.length): Promise<void> {
+    await expect.poll(() => this.deaths, { timeout: 60_000 }).toBe(count);
   }
 
   /** The guest boots, and writes to its disk. */
@@ -87,13 +88,13 @@ class DoomedLaunchers implements AsyncDisposable {
   }
 
   /** Every failpoint was hit once, the guest had so many boots, and its disk holds all that it wrote. */
-  async check(ended: Ended, boots = 1): Promise<Ended> {
-    expect(await this.deaths(), 'failpoints that were hit').toBe(this.failpoints.length);
-    const { guest: log } = await this.launcher.logs();
+  async check(expect: ExpectStatic, { exitCode, message }: Ended, result: string, boots = 1): Promise<void> {
+    expect([message.result, exitCode]).toEqual([result, EXIT_CODE[message.result]]);
+    expect(this.deaths, 'failpoints that were hit').toBe(this.failpoints.length);
+    const { guest: log } = this.launcher.heard;
     expect(log.match(new RegExp(UP, 'g')), 'boots').toHaveLength(boots);
     const ring = await readRing(join(this.launcher.disks, 'data', 'disk.img'));
     expect(judge(ring, parseAcknowledgements(log))).toEqual([]);
-    return ended;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -101,86 +102,65 @@ class DoomedLaunchers implements AsyncDisposable {
   }
 }
 
-const LONG = { timeout: 150_000 };
+const LONG = { timeout: 180_000 };
+/** For what asks inside the container: each look is a process. */
+const SELDOM = { timeout: 60_000, interval: 500 };
 
 describe.concurrent('the launcher kills itself around', () => {
   test.for([
-    [['qemu:spawn', 'qmp:qmp_capabilities']],
-    [['qmp:query-status', 'qmp:query-version']],
-    [['qmp:query-named-block-nodes', 'qmp:query-chardev']],
-  ])('%s of a start: one QEMU, one boot', LONG, async ([points]) => {
-    await using doomed = await DoomedLaunchers.start(around(...points!));
-    const { launcher } = doomed;
-    await doomed.untilDeaths();
-    await doomed.untilWriting();
-    expect(await launcher.qemus()).toBe(1);
-    await expect
-      .poll(() => launcher.life(), { timeout: 10_000 })
-      .toMatchObject({ restarts: 4, guestReady: 'Signal' });
-    expect(await doomed.check(await launcher.stop(40))).toMatchObject({
-      exitCode: 0,
-      message: { result: 'Stopped' },
-    });
-  });
+    [['qemu:spawn', 'qmp:qmp_capabilities'], 'Stopped', undefined],
+    [['qmp:query-status', 'qmp:query-version'], 'GuestPowerOff', 'poweroff'],
+    [['qmp:query-named-block-nodes', 'qmp:query-chardev'], 'GuestPanic', 'panic'],
+  ] as const)(
+    '%s of a start, and quit of its end: one QEMU, one boot, %s',
+    LONG,
+    async ([points, result, typed], { expect }) => {
+      await using doomed = await DoomedLaunchers.start(around(...points, 'qmp:quit'));
+      const { launcher } = doomed;
+      await doomed.untilDeaths(expect, 4);
+      await doomed.untilWriting();
+      expect(await launcher.qemus()).toBe(1);
+      await expect.poll(() => launcher.life(), SELDOM).toMatchObject({ restarts: 4, guestReady: 'Signal' });
+      if (typed !== undefined) await launcher.typeIntoConsole(typed);
+      const ended = typed === undefined ? launcher.stop(60) : launcher.ended(60);
+      await doomed.check(expect, await ended, result);
+    },
+  );
 
-  test('cont and system_powerdown of a stop: the guest powers itself off', LONG, async () => {
+  test('cont and system_powerdown of a stop: the guest powers itself off', LONG, async ({ expect }) => {
     await using doomed = await DoomedLaunchers.start(around('qmp:cont', 'qmp:system_powerdown'));
     await doomed.untilWriting();
-    expect(await doomed.check(await doomed.launcher.stop(60))).toMatchObject({
-      exitCode: 0,
-      message: { result: 'Stopped' },
-    });
+    await doomed.check(expect, await doomed.launcher.stop(60), 'Stopped');
   });
 
-  test.for([
-    ['Stopped', 0, '', 30],
-    ['StoppedForced', 64, 'vmstead.power-button=ignore', 3],
-  ] as const)('quit of a stop: %s', LONG, async ([result, exitCode, commandLine, grace]) => {
-    await using doomed = await DoomedLaunchers.start(around('qmp:quit'), commandLine, {
-      terminationGracePeriodSeconds: grace,
-    });
+  test('quit of a stop whose guest does not listen: the end is by force', LONG, async ({ expect }) => {
+    await using doomed = await DoomedLaunchers.start(
+      ['qmp:quit=kill@before'],
+      'vmstead.power-button=ignore',
+      { terminationGracePeriodSeconds: 3 },
+    );
     await doomed.untilWriting();
-    // The kubelet's own patience is longer than the launcher's.
-    expect(await doomed.check(await doomed.launcher.stop(60))).toMatchObject({
-      exitCode,
-      message: { result },
-    });
+    await doomed.check(expect, await doomed.launcher.stop(60), 'StoppedForced');
   });
 
-  test.for([
-    ['GuestPowerOff', 0, 'poweroff'],
-    ['GuestPanic', 65, 'panic'],
-  ] as const)('quit after the guest’s own end: %s', LONG, async ([result, exitCode, typed]) => {
-    await using doomed = await DoomedLaunchers.start(around('qmp:quit'));
-    await doomed.untilWriting();
-    await doomed.launcher.typeIntoConsole(typed);
-    expect(await doomed.check(await doomed.launcher.ended(60))).toMatchObject({
-      exitCode,
-      message: { result },
-    });
-  });
-
-  test('cont after a full disk: the guest goes on, and lost nothing', LONG, async () => {
+  test('cont after a full disk: the guest goes on, and lost nothing', LONG, async ({ expect }) => {
     await using doomed = await DoomedLaunchers.start(
       around('qmp:cont'),
       '',
-      {},
-      {
-        docker: ['--tmpfs=/disks/data:mode=1777,size=64m'],
-      },
+      { disks: [fileDisk('data'), fileDisk('full')] },
+      { docker: ['--tmpfs=/disks/full:mode=1777,size=64m'] },
     );
     const { launcher } = doomed;
-    // The ring lies within what is filled: it is judged by what is read back instead.
     await doomed.untilWriting();
-    await launcher.sh('head -c 55M /dev/zero | tr "\\0" x >/disks/data/other');
-    await launcher.typeIntoConsole('fill /dev/vda 24');
-    await expect
-      .poll(() => launcher.life(), { timeout: 60_000 })
-      .toMatchObject({ ioError: { disk: 0, noSpace: true } });
-    await launcher.sh('rm /disks/data/other');
-    await doomed.untilDeaths();
-    await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=24 ok/, 1, 60);
-    expect((await launcher.stop(40)).message).toMatchObject({ result: 'Stopped' });
+    await launcher.sh('head -c 55M /dev/zero | tr "\\0" x >/disks/full/other');
+    await launcher.typeIntoConsole('fill /dev/vdb 24');
+    await expect.poll(() => launcher.life(), SELDOM).toMatchObject({ ioError: { disk: 1, noSpace: true } });
+    await launcher.sh('rm /disks/full/other');
+    await doomed.untilDeaths(expect);
+    await launcher.guestSays(/VMSTEAD-FILL \/dev\/vdb mib=24 ok/, 1, 60);
+    await launcher.typeIntoConsole('verify /dev/vdb 24');
+    await launcher.guestSays(/VMSTEAD-VERIFY.*same|\bsame\b/, 1, 60);
+    await doomed.check(expect, await launcher.stop(60), 'Stopped');
   });
 });
 
@@ -202,13 +182,13 @@ async function insist(operator: TestOperator, id: string, name: CommandName) {
 }
 
 describe.concurrent('the launcher kills itself around what a person asks for', () => {
-  async function connected(name: string, failpoints: string[], commandLine = '') {
+  async function connected(expect: ExpectStatic, name: string, points: string[]) {
     const own = join(folder, name);
     const operator = await TestOperator.start(gateway, own);
     const { address, serverName, caCertificate } = operator;
     const doomed = await DoomedLaunchers.start(
-      failpoints,
-      commandLine,
+      around(...points),
+      '',
       { channel: { addresses: [address], serverName, caCertificate } },
       {
         docker: [`--network=${NETWORK}`],
@@ -216,57 +196,50 @@ describe.concurrent('the launcher kills itself around what a person asks for', (
       },
     );
     await doomed.untilWriting();
-    await expect.poll(() => operator.report, { timeout: 30_000 }).toMatchObject({ state: 'Running' });
-    return { operator, doomed };
-  }
-
-  test('stop and cont: Pause pauses, Resume resumes, whoever died meanwhile', LONG, async () => {
-    const { operator: anOperator, doomed: theDoomed } = await connected(
-      'pause',
-      around('qmp:stop', 'qmp:cont'),
-    );
-    await using operator = anOperator;
-    await using doomed = theDoomed;
-    const { launcher } = doomed;
-    expect(await insist(operator, 'op-1', 'pause')).toEqual({ error: undefined });
-    await doomed.untilDeaths(2);
-    expect(operator.report).toMatchObject({ state: 'Paused' });
-    expect(await insist(operator, 'op-2', 'resume')).toEqual({ error: undefined });
-    expect(operator.report).toMatchObject({ state: 'Running' });
-    const beats = (await launcher.guestSays(HEARTBEAT)).length;
-    await launcher.guestSays(HEARTBEAT, beats + 2);
-    await doomed.check(await launcher.stop(40));
-  });
-
-  test('system_reset: at most once, and it is said that nobody knows', LONG, async () => {
-    const { operator: anOperator, doomed: theDoomed } = await connected('reset', around('qmp:system_reset'));
-    await using operator = anOperator;
-    await using doomed = theDoomed;
-    const { launcher } = doomed;
-    const unknown = {
-      error: {
-        code: 'QmpClosed',
-        message:
-          'the launcher was restarted while it carried out reset; whether the guest saw it is not known',
+    await expect.poll(() => operator.report, { timeout: 60_000 }).toMatchObject({ state: 'Running' });
+    return {
+      operator,
+      doomed,
+      async [Symbol.asyncDispose]() {
+        await doomed[Symbol.asyncDispose]();
+        await operator[Symbol.asyncDispose]();
       },
     };
+  }
+
+  test(
+    'stop, cont and quit: Pause, Resume and a forced stop are done, whoever dies meanwhile',
+    LONG,
+    async ({ expect }) => {
+      await using all = await connected(expect, 'pause', ['qmp:stop', 'qmp:cont', 'qmp:quit']);
+      const { operator, doomed } = all;
+      const { launcher } = doomed;
+      expect(await insist(operator, 'op-1', 'pause')).toEqual({ error: undefined });
+      expect(doomed.deaths).toBe(2);
+      expect(operator.report).toMatchObject({ state: 'Paused' });
+      expect(await insist(operator, 'op-2', 'resume')).toEqual({ error: undefined });
+      expect(operator.report).toMatchObject({ state: 'Running' });
+      const beats = (await launcher.guestSays(HEARTBEAT)).length;
+      await launcher.guestSays(HEARTBEAT, beats + 2);
+      const end = launcher.ended(60);
+      await Promise.race([insist(operator, 'op-3', 'quit'), end]);
+      await doomed.check(expect, await end, 'StoppedForced');
+    },
+  );
+
+  test('system_reset: at most once, and it is said that nobody knows', LONG, async ({ expect }) => {
+    await using all = await connected(expect, 'reset', ['qmp:system_reset']);
+    const { operator, doomed } = all;
+    const { launcher } = doomed;
+    const message =
+      'the launcher was restarted while it carried out reset; whether the guest saw it is not known';
+    const unknown = { error: { code: 'QmpClosed', message } };
     expect(await insist(operator, 'op-1', 'reset')).toEqual(unknown);
     expect(await insist(operator, 'op-2', 'reset')).toEqual(unknown);
     // The one before which the launcher died did not happen, the one after which it died did.
-    await launcher.guestSays(UP, 2, 60);
-    await launcher.guestSays(WRITES, 2, 30);
-    await doomed.check(await launcher.stop(40), 2);
-  });
-
-  test('quit: a forced stop ends the VM', LONG, async () => {
-    const { operator: anOperator, doomed: theDoomed } = await connected('force', around('qmp:quit'));
-    await using operator = anOperator;
-    await using doomed = theDoomed;
-    const end = doomed.launcher.ended(60);
-    await Promise.race([insist(operator, 'op-1', 'quit'), end]);
-    expect(await doomed.check(await end)).toMatchObject({
-      exitCode: 64,
-      message: { result: 'StoppedForced' },
-    });
+    const boots = await launcher.guestSays(UP, 2, 60);
+    const second = new RegExp(`VMSTEAD-SECTOR boot_id=${boots[1]![1]} acked=`);
+    await launcher.guestSays(second, 1, 60);
+    await doomed.check(expect, await launcher.stop(60), 'Stopped', 2);
   });
 });

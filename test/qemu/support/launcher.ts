@@ -1,5 +1,5 @@
 /** A launcher as its pod has it: the real image, user 107, no rights, a read-only root, tini, supervise. */
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -80,11 +80,25 @@ export class Launcher implements AsyncDisposable {
   /** This machine's folder with the machine description, the termination message and the disks. */
   readonly folder: string;
   readonly disks: string;
+  /** What guest and launcher have said up to now, a moment late. */
+  readonly heard = { guest: '', launcher: '' };
+  /** One process for as long as the container lives: asking anew each time costs more than a small guest does. */
+  private readonly follower: ChildProcess;
+  private readonly heardAll: Promise<unknown>;
 
   private constructor(container: string, folder: string, disks: string) {
     this.container = container;
     this.folder = folder;
     this.disks = disks;
+    const follower = spawn('docker', ['logs', '--follow', container], { stdio: ['ignore', 'pipe', 'pipe'] });
+    follower.stdout.setEncoding('utf8').on('data', (text: string) => {
+      this.heard.guest += text;
+    });
+    follower.stderr.setEncoding('utf8').on('data', (text: string) => {
+      this.heard.launcher += text;
+    });
+    this.follower = follower;
+    this.heardAll = new Promise((resolve) => follower.once('close', resolve));
   }
 
   static async start(description: MachineDescription, options: LauncherOptions): Promise<Launcher> {
@@ -149,15 +163,13 @@ export class Launcher implements AsyncDisposable {
     const deadline = Date.now() + seconds * 1000;
     const all = new RegExp(pattern.source, `${pattern.flags.replace('g', '')}g`);
     for (;;) {
-      const logs = await this.logs();
-      const found = [...logs.guest.matchAll(all)];
+      const { guest, launcher } = this.heard;
+      const found = [...guest.matchAll(all)];
       if (found.length >= count) return found;
-      if (Date.now() > deadline || logs.launcher.includes('"the VM ended"')) {
-        throw new Error(
-          `the guest did not say ${pattern} within ${seconds} s:\n${logs.guest}\n${logs.launcher}`,
-        );
+      if (Date.now() > deadline || launcher.includes('"the VM ended"')) {
+        throw new Error(`the guest did not say ${pattern} within ${seconds} s:\n${guest}\n${launcher}`);
       }
-      await sleep(100);
+      await sleep(50);
     }
   }
 
@@ -198,26 +210,21 @@ export class Launcher implements AsyncDisposable {
   }
 
   async ended(seconds = 30): Promise<Ended> {
-    const deadline = Date.now() + seconds * 1000;
-    for (;;) {
-      const format = '{{.State.Running}} {{.State.ExitCode}}';
-      const [running, code] = (await docker(['inspect', '--format', format, this.container]))
-        .trim()
-        .split(' ');
-      if (running === 'false') {
-        const text = await readFile(join(this.folder, 'termination-log'), 'utf8');
-        if (text === '')
-          throw new Error(`no termination message; exit code ${code}: ${(await this.logs()).launcher}`);
-        return { exitCode: Number(code), message: JSON.parse(text) as TerminationMessage };
-      }
-      if (Date.now() > deadline)
-        throw new Error(`the launcher did not end:\n${(await this.logs()).launcher}`);
-      await sleep(100);
+    const late = sleep(seconds * 1000, 'late', { ref: false });
+    const code = await Promise.race([docker(['wait', this.container]), late]);
+    if (code === 'late') {
+      throw new Error(`the launcher did not end:\n${(await this.logs()).launcher}`);
     }
+    await this.heardAll;
+    const text = await readFile(join(this.folder, 'termination-log'), 'utf8');
+    if (text === '')
+      throw new Error(`no termination message; exit code ${code}: ${(await this.logs()).launcher}`);
+    return { exitCode: Number(code), message: JSON.parse(text) as TerminationMessage };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await docker(['rm', '--force', '--volumes', this.container]);
+    this.follower.kill();
     await rm(this.folder, { recursive: true, force: true });
   }
 }
