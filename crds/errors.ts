@@ -30,6 +30,12 @@ export const ERRORS = {
     action:
       'Read the message in status.lastRun: it names the disk and the file. Put a usable disk in its place.',
   },
+  SnapshotUnusable: {
+    meaning:
+      'A snapshot cannot be taken or gone back to: a layer or the memory is damaged or missing, or the machine is another one now.',
+    action:
+      'Read the message: it names what is wrong. kubectl get vmsnap shows the others; spec.lastValid takes the newest that is whole.',
+  },
   QemuFailed: {
     meaning: 'QEMU ended by itself with an error.',
     action: 'Read the last lines of kubectl vm logs --previous; they hold the words of QEMU.',

@@ -2,7 +2,7 @@
  * As much of qcow2 as the launcher needs: the header of an image that others made, and an empty overlay.
  * Source: https://gitlab.com/qemu-project/qemu/-/blob/master/docs/interop/qcow2.txt
  */
-import { closeSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import { closeSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { VmsteadError } from '../../crds/errors.ts';
 
 const MAGIC = 0x514649fb;
@@ -12,6 +12,7 @@ const CLUSTER = 1 << CLUSTER_BITS;
 const L2_SPAN = (CLUSTER / 8) * CLUSTER;
 const HEADER_LENGTH = 112;
 const EXTERNAL_DATA_FILE = 1n << 2n;
+const BACKING_FORMAT = 0xe2792aca;
 
 export interface ImageFormat {
   format: 'raw' | 'qcow2';
@@ -54,6 +55,53 @@ export function inspectImage(path: string, fileBytes: number): ImageFormat {
  * command line, not in the header. The file is made (sparse) as long as it may ever grow; returns that length.
  */
 export function createOverlay(path: string, virtualBytes: number, maxDataBytes: number): number {
+  return writeEmpty(path, virtualBytes, maxDataBytes, undefined);
+}
+
+/**
+ * Makes an empty layer of `virtualBytes`, on its storage when this returns. What lies below stands in its header
+ * for people with qemu-img; the launcher itself never believes that.
+ */
+export function createLayer(path: string, virtualBytes: number, below: Backing): void {
+  writeEmpty(path, virtualBytes, 0, below);
+}
+
+/** Size of the disk in a file of ours. */
+export function virtualBytes(path: string, format: ImageFormat['format']): number {
+  if (format === 'raw') return statSync(path).size;
+  const size = Buffer.alloc(8);
+  const file = openSync(path, 'r');
+  try {
+    readSync(file, size, 0, size.length, 24);
+  } finally {
+    closeSync(file);
+  }
+  return Number(size.readBigUInt64BE());
+}
+
+interface Backing {
+  file: string;
+  format: ImageFormat['format'];
+}
+
+/** Header extension with the format below, the end of extensions, and the name behind them. */
+function writeBacking(header: Buffer, { file, format }: Backing): Buffer {
+  const extension = Buffer.alloc(24);
+  extension.writeUInt32BE(BACKING_FORMAT, 0);
+  extension.writeUInt32BE(format.length, 4);
+  extension.write(format, 8, 'ascii');
+  const name = Buffer.from(file);
+  header.writeBigUInt64BE(BigInt(HEADER_LENGTH + extension.length), 8);
+  header.writeUInt32BE(name.length, 16);
+  return Buffer.concat([extension, name]);
+}
+
+function writeEmpty(
+  path: string,
+  virtualBytes: number,
+  maxDataBytes: number,
+  below: Backing | undefined,
+): number {
   const l1Entries = Math.max(1, Math.ceil(virtualBytes / L2_SPAN));
   const l1Clusters = Math.ceil((l1Entries * 8) / CLUSTER);
   const used = 3 + l1Clusters;
@@ -69,6 +117,7 @@ export function createOverlay(path: string, virtualBytes: number, maxDataBytes: 
   header.writeUInt32BE(1, 56); // its clusters
   header.writeUInt32BE(4, 96); // refcounts of 2⁴ bits
   header.writeUInt32BE(HEADER_LENGTH, 100);
+  const behind = below === undefined ? Buffer.alloc(0) : writeBacking(header, below);
 
   const refcountTable = Buffer.alloc(8);
   refcountTable.writeBigUInt64BE(BigInt(2 * CLUSTER));
@@ -79,9 +128,11 @@ export function createOverlay(path: string, virtualBytes: number, maxDataBytes: 
   const file = openSync(path, 'w', 0o600);
   try {
     writeSync(file, header, 0, header.length, 0);
+    writeSync(file, behind, 0, behind.length, HEADER_LENGTH);
     writeSync(file, refcountTable, 0, refcountTable.length, CLUSTER);
     writeSync(file, refcounts, 0, refcounts.length, 2 * CLUSTER);
     ftruncateSync(file, length);
+    if (below !== undefined) fsyncSync(file);
   } finally {
     closeSync(file);
   }
