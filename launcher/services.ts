@@ -63,7 +63,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             incarnation: description.incarnation,
             restarts: life.record.restarts,
           },
-          report: () => report(vm, facts, capacities),
+          report: () => ({ type: 'report', report: report(vm, facts, capacities) }),
           command: (id, command) => carryOut(vm, id, command),
           disowned(reason) {
             const message = `the operator said that this launcher no longer owns the VM: ${reason}`;

@@ -7,7 +7,6 @@ import {
   downMessage,
   HEARTBEAT_DEADLINE,
   HEARTBEAT_INTERVAL,
-  type LauncherReport,
   type UpMessage,
 } from '../../crds/channel.ts';
 import { VmsteadError } from '../../crds/errors.ts';
@@ -23,7 +22,8 @@ interface ChannelOptions {
   tokenPath: string;
   hello: Extract<UpMessage, { type: 'hello' }>;
   log: Log;
-  report: () => LauncherReport;
+  /** What is true now: a launcher's report, or a mover's progress. */
+  report: () => Extract<UpMessage, { type: 'report' | 'progress' }>;
   /** Rejects with a VmsteadError for the person who asked. */
   command: (id: string, name: CommandName) => Promise<void>;
   disowned: (reason: string) => void;
@@ -74,7 +74,7 @@ export class ChannelClient {
     const text = JSON.stringify(report);
     if (text === this.reported) return;
     this.reported = text;
-    this.send({ type: 'report', report });
+    this.send(report);
   }
 
   /** Sends the last report on its way and closes. */
