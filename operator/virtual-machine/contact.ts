@@ -3,8 +3,10 @@ import { HEARTBEAT_DEADLINE } from '../../crds/channel.ts';
 import type { Pod } from '../kube/resources.ts';
 import type { LauncherContact } from './world.ts';
 
-/** Milliseconds that a launcher has to dial after its container or the operator started, or a connection was lost. */
+/** Milliseconds that a launcher has to dial after its container started, or a connection was lost. */
 const DIAL_GRACE = 20_000;
+/** Milliseconds in which the launchers of a leader that is gone find the new one. */
+const FIND_GRACE = 5_000;
 /** Milliseconds that a new leader waits for launchers that may still talk to one that hangs: until they notice. */
 const HANDOVER_GRACE = HEARTBEAT_DEADLINE + 5_000;
 
@@ -25,7 +27,7 @@ export function missedFrom(
   listeningSince: number,
   contact: LauncherContact | undefined,
 ): number {
-  return Math.max(startedAt, listeningSince, contact?.lastHeardAt ?? 0) + DIAL_GRACE;
+  return Math.max(lostFrom(startedAt, contact), listeningSince + FIND_GRACE);
 }
 
 /** When it is certain that a launcher that is not heard cannot reach us, if its node is well. */
@@ -34,6 +36,8 @@ export function unreachableFrom(
   listeningSince: number,
   contact: LauncherContact | undefined,
 ): number {
-  const missed = Math.max(startedAt, contact?.lastHeardAt ?? 0) + DIAL_GRACE;
-  return Math.max(missed, listeningSince + HANDOVER_GRACE);
+  return Math.max(lostFrom(startedAt, contact), listeningSince + HANDOVER_GRACE);
 }
+
+const lostFrom = (startedAt: number, contact: LauncherContact | undefined): number =>
+  Math.max(startedAt, contact?.lastHeardAt ?? 0) + DIAL_GRACE;

@@ -9,6 +9,7 @@ import { mayWait } from './calm.ts';
 import { neededClaims } from './claims.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
+import { NodeLeases } from './node-lease.ts';
 import { type Caches, observe, type Sources, vmOfLabel } from './observe.ts';
 import { earliest, type Plan, planVirtualMachine } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
@@ -49,6 +50,7 @@ export function virtualMachineController(
     client: deps.client,
     caches,
     launchers: deps.launchers,
+    nodeLeases: new NodeLeases(deps.client),
     defaults,
     listeningSince: startedNow(deps),
     now: () => deps.now().getTime(),

@@ -20,17 +20,36 @@ export function silentSince(lease: Lease, now: number): string | undefined {
   return new Date(renewedAt).toISOString().replace(/\.\d+Z$/, 'Z');
 }
 
-/** Looks at the lease of a node; nothing is known of one without a lease, or where we may not read it. */
-export async function nodeSilentSince(
-  client: KubeClient,
-  node: string,
-  now: number,
-): Promise<string | undefined> {
-  try {
-    const lease = await orNotFound(client.get(leases, { namespace: NAMESPACE, name: node }));
+/** Milliseconds for which an answer is good: a node that falls silent is asked for once, not for each of its VMs. */
+const FRESH = 2_000;
+
+/** The leases of nodes, asked for one by one when there is reason to doubt a node. */
+export class NodeLeases {
+  readonly #client: KubeClient;
+  readonly #asked = new Map<string, { at: number; lease: Promise<Lease | undefined> }>();
+
+  constructor(client: KubeClient) {
+    this.#client = client;
+  }
+
+  /** Since when a node gives no sign of life; nothing is known of one without a lease, or where we may not read it. */
+  async silentSince(node: string, now: number): Promise<string | undefined> {
+    let asked = this.#asked.get(node);
+    if (asked === undefined || Math.abs(now - asked.at) > FRESH) {
+      asked = { at: now, lease: this.#get(node) };
+      this.#asked.set(node, asked);
+    }
+    const lease = await asked.lease;
     return lease && silentSince(lease, now);
-  } catch (error) {
-    if (isForbidden(error)) return undefined;
-    throw error;
+  }
+
+  async #get(name: string): Promise<Lease | undefined> {
+    try {
+      return await orNotFound(this.#client.get(leases, { namespace: NAMESPACE, name }));
+    } catch (error) {
+      if (isForbidden(error)) return undefined;
+      this.#asked.delete(name);
+      throw error;
+    }
   }
 }

@@ -39,7 +39,16 @@ const silentNode = {
 };
 const contact = (state: 'Running' | 'Paused' | 'IoError', more: object = {}) =>
   new Map([
-    ['pod-1', { connected: true, lastHeardAt: NOW - 1000, launcherVersion: '1', report: { state, ...more } }],
+    [
+      'pod-1',
+      {
+        connected: true,
+        lastHeardAt: NOW - 1000,
+        launcherVersion: '1',
+        features: ['live'],
+        report: { state, ...more },
+      },
+    ],
   ]);
 
 describe('a new VM', () => {
@@ -321,6 +330,7 @@ describe('a running VM', () => {
           connected: false,
           lastHeardAt: NOW - 30_000,
           launcherVersion: '1',
+          features: ['live'],
           report: { state: 'Running' as const },
         },
       ],
@@ -353,13 +363,13 @@ describe('a running VM', () => {
         ...more,
       });
     expect(conditionIn(led(0), 'Running')).toBe('True Running');
-    expect(planVirtualMachine(led(0)).after).toBe(20_000);
+    expect(planVirtualMachine(led(0)).after).toBe(5_000);
     expect(conditionIn(led(30), 'Running')).toBe('True Running');
     expect(planVirtualMachine(led(30)).after).toBe(10_000);
     expect(conditionIn(led(46), 'Running')).toBe('Unknown ControlUnreachable');
     // A node that gives no sign of life either is not waited for so long.
     const silentNodes = new Map([['worker-1', '2026-01-01T11:59:20Z']]);
-    expect(conditionIn(led(21, { silentNodes }), 'Running')).toBe('Unknown NodeSilent');
+    expect(conditionIn(led(6, { silentNodes }), 'Running')).toBe('Unknown NodeSilent');
   });
 
   it('is ended when its spec says Halted', () => {
