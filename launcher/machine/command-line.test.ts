@@ -297,8 +297,8 @@ describe('what each feature adds', () => {
     ];
     expect(added(machine({ networks }))).toMatchInlineSnapshot(`
       [
-        "-netdev {"type":"user","id":"net0","hostname":"web","hostfwd":[{"str":"tcp:0.0.0.0:80-:80"},{"str":"udp:0.0.0.0:53-:53"}]}",
-        "-netdev {"type":"user","id":"net1","hostname":"web"}",
+        "-netdev {"type":"user","id":"net0","hostname":"web","ipv6":false,"hostfwd":[{"str":"tcp:0.0.0.0:80-:80"},{"str":"udp:0.0.0.0:53-:53"}]}",
+        "-netdev {"type":"user","id":"net1","hostname":"web","ipv6":false}",
         "-device {"driver":"virtio-net-pci","id":"network-default","netdev":"net0","mac":"02:00:00:00:00:01","romfile":"","bus":"pcie.0","addr":"0x8"}",
         "-device {"driver":"e1000e","id":"network-old","netdev":"net1","mac":"02:00:00:00:00:02","romfile":"","bus":"pcie.0","addr":"0x9"}",
       ]

@@ -20,6 +20,8 @@ export function netdev({ networks, hostname }: MachineDescription, host: Host): 
       type: 'user',
       id: `net${index}`,
       hostname,
+      // The way in is IPv4 only, and so is the way out: QEMU would lend a guest the pod's IPv6.
+      ipv6: false,
       ...(ports.length === 0 ? {} : { hostfwd: ports.map((port) => ({ str: forward(port, host) })) }),
     }),
   ]);
