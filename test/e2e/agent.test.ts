@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { docker } from '../../images/docker.ts';
 import { nodes, pods } from '../../operator/kube/resources.ts';
-import { Bed, brief } from './support/bed.ts';
+import { Bed, brief, condition } from './support/bed.ts';
 import { tinyVm } from './support/manifests.ts';
 import { poll } from './support/poll.ts';
 import { installRelease } from './support/release.ts';
@@ -67,10 +67,14 @@ async function buildBootSector(): Promise<void> {
 
 beforeAll(async () => {
   await buildBootSector();
-  const { cluster } = await installRelease(undefined, [`agent.kvm.minimumByNode.${WITH_KVM}=100000`]);
+  const { cluster } = await installRelease(undefined, [
+    `agent.kvm.minimumByNode.${WITH_KVM}=100000`,
+    // One VM fills the node.
+    'agent.kvm.slots=1',
+  ]);
   await cluster.loadImages([bootSector]);
   bed = await Bed.open('agent');
-  await poll('KVM to be offered', async () => (await allocatable(WITH_KVM)) === '1k');
+  await poll('KVM to be offered', async () => (await allocatable(WITH_KVM)) === '1');
 });
 afterAll(async () => {
   await bed.close();
@@ -98,7 +102,7 @@ describe('a KVM that interprets', () => {
     expect(await metrics(WITH_KVM)).toMatchObject({
       vmstead_agent_kvm_usable: 1,
       vmstead_agent_kvm_minimum_instructions_per_second: 100_000,
-      vmstead_agent_kvm_slots: 1000,
+      vmstead_agent_kvm_slots: 1,
     });
   });
 });
@@ -149,25 +153,28 @@ test('a restarted kubelet gets the registration again', async () => {
   await poll('another registration', async () => {
     return ((await metrics(WITH_KVM)).vmstead_agent_registrations_total ?? 0) > before;
   });
-  await poll('KVM to be offered again', async () => (await allocatable(WITH_KVM)) === '1k');
+  await poll('KVM to be offered again', async () => (await allocatable(WITH_KVM)) === '1');
+});
+
+/** A VM that insists on KVM and runs the boot sector. */
+const onKvm = (name: string) => ({
+  ...tinyVm(name),
+  spec: {
+    acceleration: 'KVM' as const,
+    memory: { size: '64Mi' },
+    terminationGracePeriodSeconds: 1,
+    disks: [
+      {
+        name: 'root',
+        bootOrder: 1,
+        source: { containerImage: { image: bootSector, pullPolicy: 'IfNotPresent' as const } },
+      },
+    ],
+  },
 });
 
 test('KVM runs a VM’s firmware and boot sector as uid 107, with a runtime at its defaults', async () => {
-  await bed.apply({
-    ...tinyVm('kvm'),
-    spec: {
-      acceleration: 'KVM',
-      memory: { size: '64Mi' },
-      terminationGracePeriodSeconds: 1,
-      disks: [
-        {
-          name: 'root',
-          bootOrder: 1,
-          source: { containerImage: { image: bootSector, pullPolicy: 'IfNotPresent' } },
-        },
-      ],
-    },
-  });
+  await bed.apply(onKvm('kvm'));
   await bed.untilCondition('kvm', 'Running', 'True Running');
   const vm = await bed.vm('kvm');
   expect(vm.status?.resolved?.acceleration).toBe('KVM');
@@ -177,4 +184,33 @@ test('KVM runs a VM’s firmware and boot sector as uid 107, with a runtime at i
     describe: async () => bed.logs.of('kvm'),
   });
   expect(await bed.inLauncher('kvm', 'stat', '-c', '%a %u', '/dev/kvm')).toBe('666 0\n');
+});
+
+test('a node with KVM that is full is waited for, in these words, and never swapped for emulation', async () => {
+  await bed.apply(onKvm('second'));
+  const vm = await bed.untilCondition('second', 'Ready', 'False KVMNodesFull');
+  expect(condition(vm, 'Ready')?.message).toBe(
+    'The nodes with KVM have no room; the VM waits rather than being emulated. Scheduler: 0/2 nodes are available: 2 Insufficient vmstead.io/kvm. no new claims to deallocate, preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.',
+  );
+  expect([brief(vm, 'Running'), vm.status?.phase]).toEqual(['False KVMNodesFull', 'Scheduling']);
+  await bed.delete('kvm');
+  const after = await bed.untilCondition('second', 'Running', 'True Running');
+  expect(after.status?.resolved?.acceleration).toBe('KVM');
+});
+
+test('a node that was restarted offers its KVM again, and the VM goes on with it', async () => {
+  const node = bed.cluster.node(WITH_KVM);
+  await node.stop();
+  await node.start();
+  const again = await bed.until(
+    'second',
+    'its next life',
+    (vm) => vm.status?.launcher?.incarnation === 2 && brief(vm, 'Running') === 'True Running',
+    { timeout: 150_000 },
+  );
+  expect([again.status?.resolved?.acceleration, again.status?.lastRun?.result]).toEqual([
+    'KVM',
+    'NodeRestarted',
+  ]);
+  expect(await metrics(WITH_KVM)).toMatchObject({ vmstead_agent_registered: 1, vmstead_agent_kvm_usable: 1 });
 });

@@ -1,10 +1,10 @@
 /** kubectl-vm with real guests, its console through a real terminal. */
-import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kubectlVm, kubectlVmEnvironment } from '../cluster/kubectl-vm.ts';
 import { Bed, brief } from './support/bed.ts';
 import { tinyVm } from './support/manifests.ts';
 import { poll } from './support/poll.ts';
+import { CTRL_RIGHT_BRACKET, inTerminal } from './support/terminal.ts';
 
 let bed: Bed;
 const run = (...args: string[]) => kubectlVm(bed.cluster.kubeconfigPath, ...args, '-n', bed.namespace);
@@ -14,42 +14,16 @@ beforeAll(async () => {
 });
 afterAll(() => bed?.close());
 
-const CTRL_RIGHT_BRACKET = '\u001d';
 /** What `stty -a` says of a terminal that reads lines and echoes them. */
 const GIVEN_BACK = /[^-]icanon.*[^-]echo /s;
 
-/** A shell line in a pseudo-terminal of its own (util-linux `script`). */
-function inTerminal(line: string) {
-  const child = spawn('script', ['--quiet', '--command', line, '/dev/null'], {
-    env: { ...kubectlVmEnvironment(bed.cluster.kubeconfigPath), SHELL: '/bin/sh', TERM: 'xterm' },
-    stdio: 'pipe',
-  });
-  let screen = '';
-  child.stdout.on('data', (chunk: Buffer) => {
-    screen += chunk.toString();
-  });
-  const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
-  return {
-    type: (text: string) => child.stdin.write(text),
-    until: (what: string) =>
-      poll(`the terminal to show ${JSON.stringify(what)}`, () => screen.includes(what), {
-        describe: async () => screen,
-      }),
-    screen: () => screen,
-    /** All that was shown, once the line has ended. */
-    ended: async () => {
-      await closed;
-      return screen;
-    },
-  };
-}
-
+const terminalWith = (line: string) => inTerminal(line, kubectlVmEnvironment(bed.cluster.kubeconfigPath));
 const consoleOf = (vm: string) => `kubectl vm console ${vm} -n ${bed.namespace}`;
 
 test('the console waits for the VM, carries both directions, and gives the terminal back', async () => {
   await bed.apply(tinyVm('web', { runStrategy: 'Manual' }));
   await bed.untilCondition('web', 'Ready', 'True NotStarted');
-  const terminal = inTerminal(`${consoleOf('web')}; echo code=$?; stty -a`);
+  const terminal = terminalWith(`${consoleOf('web')}; echo code=$?; stty -a`);
   await terminal.until('web does not run (Stopped');
   expect(await run('start', 'web')).toMatchObject({ code: 0 });
   await terminal.until('Connected to web; Ctrl-] leaves.');
@@ -59,7 +33,7 @@ test('the console waits for the VM, carries both directions, and gives the termi
   terminal.type('echo hello-$((6*7))\r');
   await terminal.until('hello-42');
   terminal.type(CTRL_RIGHT_BRACKET);
-  const screen = await terminal.ended();
+  const { screen } = await terminal.ended();
   expect(screen).toContain('Left the console of web; the VM goes on.');
   expect(screen).toContain('code=0');
   expect(screen).toMatch(GIVEN_BACK);
@@ -68,10 +42,10 @@ test('the console waits for the VM, carries both directions, and gives the termi
 
 describe('with a VM that runs', () => {
   test('the terminal is given back when a signal ends the console', async () => {
-    const terminal = inTerminal(`sh -c 'echo pid=$$; exec ${consoleOf('web')}'; echo code=$?; stty -a`);
+    const terminal = terminalWith(`sh -c 'echo pid=$$; exec ${consoleOf('web')}'; echo code=$?; stty -a`);
     await terminal.until('Connected to web');
     process.kill(Number(/pid=(\d+)/.exec(terminal.screen())?.[1]), 'SIGTERM');
-    const screen = await terminal.ended();
+    const { screen } = await terminal.ended();
     expect(screen).toContain('code=143');
     expect(screen).toMatch(GIVEN_BACK);
   });
@@ -103,6 +77,32 @@ describe('with a VM that runs', () => {
     expect(stopped.stdout).toMatch(/^State: {8}Stopped, ready/m);
     expect(stopped.stdout).toMatch(/^ {2}web-stop-\w{5} +Stop +Succeeded/m);
     expect(stopped.stdout).toMatch(/^Last run: {5}run 2 ended/m);
-    expect(await run('logs', 'web')).toMatchObject({ stdout: expect.stringMatching(/GUEST-DOWN|^$/) });
+    expect(await run('logs', 'web')).toMatchObject({
+      code: 7,
+      stderr: expect.stringContaining('web has no logs: it has no pod (Stopped: Stopped by'),
+    });
   });
+});
+
+test('the last words of a run that failed are there while the next one runs, and after that one too', async () => {
+  await bed.apply(tinyVm('panics', { runStrategy: 'RerunOnFailure' }));
+  await bed.untilUp('panics');
+  await bed.typeInto('panics', 'echo last-words; panic');
+  await bed.until('panics', 'its second run', ({ status }) => status?.launcher?.incarnation === 2);
+  await bed.untilUp('panics');
+  const previous = await run('logs', 'panics', '--previous');
+  expect(previous).toMatchObject({ code: 0, stdout: expect.stringMatching(/^last-words$/m) });
+  expect((await run('logs', 'panics')).stdout).not.toContain('last-words');
+  await bed.typeInto('panics', 'poweroff');
+  await bed.untilCondition('panics', 'Ready', 'True Finished');
+  // Off, the run that is over is the last one, by either name, and of the one before it nothing is left.
+  for (const words of [
+    ['logs', 'panics'],
+    ['logs', 'panics', '--previous'],
+  ]) {
+    const { code, stdout } = await run(...words);
+    expect([code, stdout.match(/GUEST-UP|GUEST-DOWN|last-words/g)]).toEqual([0, ['GUEST-UP', 'GUEST-DOWN']]);
+  }
+  const kept = (await bed.podsOf('panics')).map(({ metadata }) => metadata.name);
+  expect(kept).toEqual(['vm-panics-2']);
 });

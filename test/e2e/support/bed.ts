@@ -32,6 +32,9 @@ export function brief(object: StoredVirtualMachine | undefined, type = 'Ready'):
   return found ? `${found.status} ${found.reason}` : 'absent';
 }
 
+/** In full: "vm" may be somebody else's too. */
+const OURS = 'virtualmachines.vmstead.io,virtualmachineoperations.vmstead.io';
+
 export class Bed {
   readonly cluster: Cluster;
   readonly api: Api;
@@ -57,7 +60,7 @@ export class Bed {
     const api = await openApi(cluster.kubeconfigPath);
     const namespace = `e2e-${name}`;
     // What an aborted run left: VMs before their namespace, as a person would.
-    await kubectl(cluster.kubeconfigPath, ['delete', 'vm,vmop', '--all', '-n', namespace, '--wait=false']);
+    await kubectl(cluster.kubeconfigPath, ['delete', OURS, '--all', '-n', namespace, '--wait=false']);
     await kubectl(cluster.kubeconfigPath, [
       ...['delete', 'namespace', namespace, '--ignore-not-found', '--timeout=90s'],
     ]);
@@ -73,7 +76,7 @@ export class Bed {
   /** Deletes the VMs, and fails when that leaves anything of ours behind or two QEMUs were seen on one disk. */
   async close(): Promise<void> {
     try {
-      await this.kubectl('delete', 'vm,vmop', '--all', '--wait=false');
+      await this.kubectl('delete', OURS, '--all', '--wait=false');
       await poll(
         'the namespace to hold nothing of Vmstead any more',
         async () => !(await this.leftovers())[0],
