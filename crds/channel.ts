@@ -1,5 +1,6 @@
 /** What a launcher and the operator say to each other: one JSON document a line, each way. */
 import * as z from 'zod';
+import { diskLimits, machineDisk } from './machine-description.ts';
 import { moverProgress } from './mover.ts';
 
 export const CHANNEL_PATH = '/v1/channel';
@@ -21,6 +22,31 @@ const text = z.string().max(1024);
 export const machineState = z.enum(['Starting', 'Running', 'Paused', 'IoError', 'Stopping', 'Ended']);
 export type MachineState = z.infer<typeof machineState>;
 
+/** What is true of one disk. */
+const diskReport = z.strictObject({
+  name: text,
+  /** Absent: nothing is in the drive. */
+  capacityBytes: z.int().optional(),
+  format: text.optional(),
+  cache: text.optional(),
+  aio: text.optional(),
+  /** In force, as QEMU says. */
+  limits: diskLimits.optional(),
+  /** Of a CD-ROM drive. `TrayOpen`: the guest opened it. */
+  media: z.enum(['Empty', 'Inserted', 'TrayOpen']).optional(),
+  /** Of a disk that began as an image. `Independent`: it needs the image no more, also after a power cut. */
+  base: z
+    .strictObject({
+      state: z.enum(['Linked', 'Copying', 'Independent']),
+      copiedBytes: z.int().optional(),
+      totalBytes: z.int().optional(),
+    })
+    .optional(),
+  /** Why something that is wanted of it is not so yet. */
+  problem: text.optional(),
+});
+export type DiskReport = z.infer<typeof diskReport>;
+
 /** Everything that the launcher observes; sent as a whole whenever any of it changes. */
 export const launcherReport = z.strictObject({
   state: machineState,
@@ -41,15 +67,17 @@ export const launcherReport = z.strictObject({
     .array(z.strictObject({ name: text, mac: text, ips: z.array(z.string().max(64)).max(8) }))
     .max(8)
     .optional(),
-  disks: z
-    .array(z.strictObject({ name: text, capacityBytes: z.int(), format: text }))
-    .max(64)
-    .optional(),
+  disks: z.array(diskReport).max(64).optional(),
+  /** The last change of the machine that was carried out, as far as QEMU let it. */
+  revision: z.int().optional(),
   /** ISO times. */
   machineReadyAt: text.optional(),
   guestUpAt: text.optional(),
 });
 export type LauncherReport = z.infer<typeof launcherReport>;
+
+/** Of a launcher that changes a machine while it runs. */
+export const LIVE_FEATURE = 'live';
 
 /** `quit`: end QEMU now, without waiting for the guest. */
 const commandName = z.enum(['pause', 'resume', 'reset', 'quit']);
@@ -64,6 +92,8 @@ export const upMessage = z.discriminatedUnion('type', [
     incarnation: z.int(),
     /** Times that the launcher process was started again in this pod. */
     restarts: z.int(),
+    /** What it understands beyond the first version. */
+    features: z.array(text).max(16).optional(),
   }),
   z.strictObject({ type: z.literal('report'), report: launcherReport }),
   /** In the place of reports, from a mover. */
@@ -80,6 +110,8 @@ export type UpMessage = z.infer<typeof upMessage>;
 export const downMessage = z.discriminatedUnion('type', [
   /** Carried out at most once for each id, also by a launcher that was restarted in between. */
   z.strictObject({ type: z.literal('command'), id: text, name: commandName }),
+  /** How the disks of the machine are to be now; said again until a report has the revision. Needs LIVE_FEATURE. */
+  z.strictObject({ type: z.literal('machine'), revision: z.int(), disks: z.array(machineDisk).max(64) }),
   /** The VM belongs to another launcher, or to none: stop at once. */
   z.strictObject({ type: z.literal('disowned'), reason: text }),
   /** Echo of a heartbeat: a launcher that hears none for HEARTBEAT_DEADLINE dials again. */

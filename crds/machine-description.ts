@@ -3,6 +3,7 @@
  * writes it, the launcher turns it into a QEMU process. It holds no secret: it travels as a pod annotation.
  */
 import * as z from 'zod';
+import { imageFormat } from './mover.ts';
 
 /** Where things are in a launcher pod. Without a cluster the description names other paths. */
 export const POD_PATH = {
@@ -22,10 +23,32 @@ export const POD_PATH = {
   blockDevices: '/dev/vmstead',
   /** One mount an image volume: /images/<disk name>. */
   images: '/images',
+  /** One mount, read-only, a filesystem claim of a VirtualMachineImage: /bases/<disk name>. */
+  bases: '/bases',
+  /** One device, read-only, a block claim of a VirtualMachineImage: /dev/vmstead-bases/<disk name>. */
+  blockBases: '/dev/vmstead-bases',
   userData: '/cloud-init/user-data',
   networkData: '/cloud-init/network-data',
   terminationLog: '/dev/termination-log',
 } as const;
+
+/** An image that is only read. QEMU is told its format and never looks for it. */
+const base = z.strictObject({
+  type: z.enum(['file', 'block']),
+  path: z.string(),
+  format: imageFormat,
+  /** Length of the file, or of the image at the beginning of the device. */
+  bytes: z.int(),
+  /** Size of the disk that a guest sees. */
+  virtualBytes: z.int(),
+});
+
+/** A disk that began as an image: a qcow2 overlay on it, made where the volume is empty. */
+const onBase = {
+  base: base.optional(),
+  /** Copy the base into the overlay while the guest runs, and then let go of it. */
+  flatten: z.literal(true).optional(),
+};
 
 const backend = z.discriminatedUnion('type', [
   z.strictObject({
@@ -34,8 +57,17 @@ const backend = z.discriminatedUnion('type', [
     format: z.enum(['raw', 'qcow2']),
     /** Make the file when the volume is empty: a sparse raw disk of at most so many bytes. */
     create: z.strictObject({ maxBytes: z.int(), preallocate: z.literal(true).optional() }).optional(),
+    ...onBase,
   }),
-  z.strictObject({ type: z.literal('block'), path: z.string() }),
+  z.strictObject({
+    type: z.literal('block'),
+    path: z.string(),
+    /** What is on the device; absent: raw. */
+    format: z.literal('qcow2').optional(),
+    ...onBase,
+  }),
+  /** The image itself, for a drive that is only read. */
+  z.strictObject({ type: z.literal('base'), base }),
   z.strictObject({
     type: z.literal('image'),
     /** Folder of the image volume. */
@@ -57,7 +89,7 @@ export const diskLimits = z.strictObject({
 });
 export type DiskLimits = z.infer<typeof diskLimits>;
 
-const disk = z.strictObject({
+export const machineDisk = z.strictObject({
   name: z.string(),
   device: z.enum(['disk', 'cdrom']),
   bus: z.enum(['virtio', 'scsi', 'sata', 'nvme', 'ide', 'usb']),
@@ -68,6 +100,8 @@ const disk = z.strictObject({
   aio: z.enum(['threads', 'native', 'io_uring']).optional(),
   /** Live: changed while the machine runs. */
   limits: diskLimits.optional(),
+  /** What of the spec is behind the backend's path, such as `claim tools-iso`. */
+  source: z.string().optional(),
   /** Absent: an empty drive. */
   backend: backend.optional(),
   /** Live: the medium, which the pod has mounted, is not in the drive. */
@@ -110,7 +144,7 @@ export const machineDescription = z.strictObject({
   kernel: z
     .strictObject({ path: z.string(), initrd: z.string().optional(), commandLine: z.string().optional() })
     .optional(),
-  disks: z.array(disk),
+  disks: z.array(machineDisk),
   networks: z.array(network),
   cloudInit: z
     .strictObject({
@@ -143,6 +177,8 @@ export const machineDescription = z.strictObject({
 
 export type MachineDescription = z.infer<typeof machineDescription>;
 export type MachineDisk = MachineDescription['disks'][number];
+/** An image below a disk, or in a drive. */
+export type MachineBase = z.infer<typeof base>;
 export type MachineNetwork = MachineDescription['networks'][number];
 
 /**

@@ -40,19 +40,31 @@ export function createBlank(
   path: string,
   { maxBytes, preallocate }: { maxBytes: number; preallocate?: true | undefined },
 ): boolean {
+  return createOnce(disk, path, (file, free) => {
+    const bytes = blankBytes(maxBytes, free);
+    if (bytes < MIB)
+      throw new VmsteadError('DiskUnusable', `disk ${disk}: its volume has no room for a disk`);
+    if (preallocate) reserve(disk, file, bytes);
+    else ftruncateSync(file, bytes);
+  });
+}
+
+/**
+ * Makes a disk's file when its volume is empty: whole or not at all.
+ * @param fill gets the file and the bytes that are free. Returns whether it did; throws DiskUnusable.
+ */
+export function createOnce(
+  disk: string,
+  path: string,
+  fill: (file: number, freeBytes: number) => void,
+): boolean {
   if (lookAt(path) !== undefined) return false;
   const directory = dirname(path);
   try {
     mkdirSync(directory, { recursive: true });
     refuseOtherContent(disk, directory, basename(path));
     const room = statfsSync(directory);
-    const bytes = blankBytes(maxBytes, room.bavail * room.bsize);
-    if (bytes < MIB)
-      throw new VmsteadError('DiskUnusable', `disk ${disk}: its volume has no room for a disk`);
-    publish(join(directory, UNFINISHED), path, (file) => {
-      if (preallocate) reserve(disk, file, bytes);
-      else ftruncateSync(file, bytes);
-    });
+    publish(join(directory, UNFINISHED), path, (file) => fill(file, room.bavail * room.bsize));
   } catch (error) {
     const code = errno(error);
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;

@@ -6,6 +6,7 @@ import type { MachineDescription, MachineDisk } from '../../crds/machine-descrip
 import type { AsyncIo, PreparedDisk } from '../machine/host.ts';
 import { createBlank } from './blank.ts';
 import { resolveInside } from './inside.ts';
+import { baseStorage, overlayDevice, overlayFile } from './on-base.ts';
 import { createOverlay, inspectImage } from './qcow2.ts';
 import { claimDevice, regularFile, takesDirect } from './storage.ts';
 
@@ -36,7 +37,16 @@ export function prepareDisks(
     const manner = { readOnly, direct, aio: asyncIo(disk.aio, best) };
     if (backend.type === 'file') return prepareFile(name, backend, manner);
     if (backend.type === 'image') return prepareImage(name, backend, manner);
-    claims.push(claimDevice(name, backend.path, readOnly));
+    if (backend.type === 'base') {
+      return { ...manner, ...baseStorage(name, backend.base, direct), readOnly: true, isImage: true };
+    }
+    const device = claimDevice(name, backend.path, readOnly && backend.base === undefined);
+    claims.push(device);
+    if (backend.format === 'qcow2') {
+      const needed = overlayDevice(name, backend.path, device, backend.base);
+      const storage = { driver: 'host_device', filename: backend.path, format: 'qcow2' } as const;
+      return { ...storage, ...manner, ...onBase(name, backend, needed, manner) };
+    }
     return { driver: 'host_device', filename: backend.path, format: 'raw', ...manner };
   });
   return { disks: prepared, claims };
@@ -49,6 +59,18 @@ function asyncIo(asked: MachineDisk['aio'], best: 'io_uring' | 'native'): AsyncI
 
 function prepareFile(name: string, backend: BackendOf<'file'>, manner: Manner): PreparedDisk {
   const { path, format, create } = backend;
+  if (format === 'qcow2') {
+    const needed = overlayFile(name, path, backend.base, create?.maxBytes ?? 0);
+    const direct = takesDirect(name, path, manner.readOnly) && manner.direct;
+    return {
+      driver: 'file',
+      filename: path,
+      format,
+      ...manner,
+      direct,
+      ...onBase(name, backend, needed, manner),
+    };
+  }
   if (create !== undefined) createBlank(name, path, create);
   regularFile(name, path);
   const direct = takesDirect(name, path, manner.readOnly) && manner.direct;
@@ -60,6 +82,17 @@ function prepareFile(name: string, backend: BackendOf<'file'>, manner: Manner): 
     direct,
     ...(create?.preallocate ? { preallocated: true } : {}),
   };
+}
+
+/** The image below an overlay that still needs it. */
+function onBase(
+  name: string,
+  { base, flatten }: Pick<BackendOf<'file'>, 'base' | 'flatten'>,
+  needed: boolean,
+  { direct, readOnly }: Manner,
+): Pick<PreparedDisk, 'base' | 'flatten'> {
+  if (!needed || base === undefined) return {};
+  return { base: baseStorage(name, base, direct), ...(flatten && !readOnly ? { flatten } : {}) };
 }
 
 /** Folder of an image that holds its disk, as KubeVirt's container disks have it. */

@@ -5,9 +5,9 @@
 import { closeSync, fsyncSync, ftruncateSync, openSync, readSync, statSync, writeSync } from 'node:fs';
 import { VmsteadError } from '../../crds/errors.ts';
 
-const MAGIC = 0x514649fb;
+export const MAGIC = 0x514649fb;
 const CLUSTER_BITS = 16;
-const CLUSTER = 1 << CLUSTER_BITS;
+export const CLUSTER = 1 << CLUSTER_BITS;
 /** What one L2 table, a cluster of 8-byte entries, maps. */
 const L2_SPAN = (CLUSTER / 8) * CLUSTER;
 const HEADER_LENGTH = 112;
@@ -81,7 +81,7 @@ export function virtualBytes(path: string, format: ImageFormat['format']): numbe
 
 interface Backing {
   file: string;
-  format: ImageFormat['format'];
+  format: string;
 }
 
 /** Header extension with the format below, the end of extensions, and the name behind them. */
@@ -96,12 +96,14 @@ function writeBacking(header: Buffer, { file, format }: Backing): Buffer {
   return Buffer.concat([extension, name]);
 }
 
-function writeEmpty(
-  path: string,
-  virtualBytes: number,
-  maxDataBytes: number,
-  below: Backing | undefined,
-): number {
+interface EmptyImage {
+  /** The header first. Between them, and behind them up to `length`, are zeroes. */
+  parts: { at: number; content: Buffer }[];
+  length: number;
+}
+
+/** @param below what stands in the header as the backing file */
+export function emptyImage(virtualBytes: number, below: Backing | undefined): EmptyImage {
   const l1Entries = Math.max(1, Math.ceil(virtualBytes / L2_SPAN));
   const l1Clusters = Math.ceil((l1Entries * 8) / CLUSTER);
   const used = 3 + l1Clusters;
@@ -124,13 +126,28 @@ function writeEmpty(
   const refcounts = Buffer.alloc(used * 2);
   for (let cluster = 0; cluster < used; cluster++) refcounts.writeUInt16BE(1, cluster * 2);
 
-  const length = overlayBytes(used, maxDataBytes);
+  return {
+    parts: [
+      { at: 0, content: Buffer.concat([header, behind]) },
+      { at: CLUSTER, content: refcountTable },
+      { at: 2 * CLUSTER, content: refcounts },
+      { at: 3 * CLUSTER, content: Buffer.alloc(l1Clusters * CLUSTER) },
+    ],
+    length: used * CLUSTER,
+  };
+}
+
+function writeEmpty(
+  path: string,
+  virtualBytes: number,
+  maxDataBytes: number,
+  below: Backing | undefined,
+): number {
+  const image = emptyImage(virtualBytes, below);
+  const length = overlayBytes(image.length / CLUSTER, maxDataBytes);
   const file = openSync(path, 'w', 0o600);
   try {
-    writeSync(file, header, 0, header.length, 0);
-    writeSync(file, behind, 0, behind.length, HEADER_LENGTH);
-    writeSync(file, refcountTable, 0, refcountTable.length, CLUSTER);
-    writeSync(file, refcounts, 0, refcounts.length, 2 * CLUSTER);
+    for (const { at, content } of image.parts) writeSync(file, content, 0, content.length, at);
     ftruncateSync(file, length);
     if (below !== undefined) fsyncSync(file);
   } finally {

@@ -1,5 +1,5 @@
 /** What a disk lies on: files and devices, checked before QEMU is told of them. */
-import { closeSync, constants, lstatSync, openSync, type Stats } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, readFileSync, type Stats, statSync } from 'node:fs';
 import { VmsteadError } from '../../crds/errors.ts';
 import { errno } from '../errno.ts';
 
@@ -64,6 +64,20 @@ export function claimDevice(disk: string, path: string, readOnly: boolean): numb
     return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
   } catch (error) {
     throw openError(disk, path, error);
+  }
+}
+
+/** Size of a block device, in bytes; Node has no call for it. Throws DiskUnusable. */
+export function deviceBytes(disk: string, path: string): number {
+  const { rdev } = statSync(path);
+  // As Linux packs a device number: 12 bits of the major one between 8 and 24 of the minor one.
+  const [major, minor] = [(rdev >>> 8) & 0xfff, (rdev & 0xff) | ((rdev >>> 12) & 0xfff00)];
+  const size = `/sys/dev/block/${major}:${minor}/size`;
+  try {
+    return Number(readFileSync(size, 'utf8')) * 512;
+  } catch (error) {
+    const message = `disk ${disk}: the size of ${path} is not to be found in ${size}`;
+    throw new VmsteadError('DiskUnusable', message, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Disks: the block graph (back end) and the device that the guest sees (front end), never merged. */
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
-import type { AsyncIo, Host, PreparedDisk } from './host.ts';
+import type { AsyncIo, BaseStorage, Host, PreparedDisk } from './host.ts';
 import { InvalidMachine } from './invalid-machine.ts';
 import { diskPlace, IDE_SLOT, SCSI_SLOT, slot, USB_SLOT } from './pci.ts';
 import { type JsonOptions, json } from './quoting.ts';
@@ -14,7 +14,7 @@ const USB_PORTS = 8;
 const MOST_QUEUES = 16;
 
 /** The node that a disk's device hangs on. QEMU bounds node names to 31 characters, so names are no part of them. */
-function diskNode(index: number): string {
+export function diskNode(index: number): string {
   return `disk${index}`;
 }
 
@@ -25,6 +25,8 @@ export function diskIndexOfNode(node: string): number | undefined {
 }
 
 type Storage = Pick<PreparedDisk, 'driver' | 'filename' | 'direct'>;
+/** Formats whose header can name another file: it is not opened. */
+const CAN_HAVE_BACKING = new Set(['qcow2', 'vmdk']);
 
 function protocolNode(node: string, storage: Storage, aio: AsyncIo, readOnly: boolean): JsonOptions {
   return {
@@ -49,6 +51,24 @@ function top({ readOnly, preallocated }: Pick<PreparedDisk, 'readOnly' | 'preall
     : { 'read-only': false, discard: 'unmap', 'detect-zeroes': 'unmap' };
 }
 
+/** An image that is only read, as `node`. */
+function imageNodes(node: string, image: BaseStorage, aio: AsyncIo): JsonOptions[] {
+  const { format, size } = image;
+  const file = protocolNode(`${node}-file`, image, aio, true);
+  const backing = CAN_HAVE_BACKING.has(format) ? { backing: null } : {};
+  const whole = { driver: format, 'node-name': node, 'read-only': true, ...backing };
+  if (size === undefined) return [file, { ...whole, file: `${node}-file` }];
+  if (format === 'raw') return [file, { ...whole, file: `${node}-file`, size }];
+  const part = { driver: 'raw', 'node-name': `${node}-part`, file: `${node}-file`, size, 'read-only': true };
+  return [file, part, { ...whole, file: `${node}-part` }];
+}
+
+/** The node of the image below a disk, and those that may be under it, from the top. */
+export function baseNodes(index: number): readonly [string, ...string[]] {
+  const node = `${diskNode(index)}-base`;
+  return [node, `${node}-part`, `${node}-file`];
+}
+
 function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
   const node = diskNode(index);
   const { aio } = disk;
@@ -64,6 +84,15 @@ function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
       { driver: 'qcow2', 'node-name': node, file: `${node}-bound`, backing: `${node}-base`, ...top(disk) },
     ];
   }
+  if (disk.base !== undefined) {
+    const [base] = baseNodes(index);
+    return [
+      ...imageNodes(base, disk.base, aio),
+      protocolNode(`${node}-file`, disk, aio, disk.readOnly),
+      { driver: 'qcow2', 'node-name': node, file: `${node}-file`, backing: base, ...top(disk) },
+    ];
+  }
+  if (disk.isImage) return imageNodes(node, disk, aio);
   if (disk.format === 'raw') {
     return [{ ...protocolNode(node, disk, aio, disk.readOnly), ...top(disk) }];
   }

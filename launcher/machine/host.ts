@@ -1,4 +1,5 @@
 /** What the pure part of the launcher must know of its surroundings: found out before, never looked up here. */
+import type { ImageFormat } from '../../crds/mover.ts';
 
 /** Where the launcher and QEMU meet: all on one tmpfs. */
 export interface RunPaths {
@@ -14,10 +15,15 @@ export interface RunPaths {
 interface Storage {
   driver: 'file' | 'host_device';
   filename: string;
-  format: 'raw' | 'qcow2';
+  format: ImageFormat;
+  /** Length of what counts of it, from its beginning; absent: all. */
+  size?: number;
   /** Past the page cache: it is asked for, and the filesystem takes O_DIRECT. */
   direct: boolean;
 }
+
+/** An image that is only read, by any number of machines. */
+export type BaseStorage = Storage;
 
 export type AsyncIo = 'io_uring' | 'native' | 'threads';
 
@@ -28,6 +34,12 @@ export interface PreparedDisk extends Storage {
   preallocated?: true;
   /** For a throw-away overlay: the image below it and the most that the overlay's file may grow to. */
   overlay?: { base: Storage; maxBytes: number };
+  /** It is a VirtualMachineImage itself. */
+  isImage?: true;
+  /** The image that it still needs. */
+  base?: BaseStorage;
+  /** The base is to be copied into it while the guest runs. */
+  flatten?: true;
 }
 
 export interface Host {

@@ -5,7 +5,7 @@
  */
 import { InvalidMachine } from './invalid-machine.ts';
 
-type Json = string | number | boolean | Json[] | { [key: string]: Json | undefined };
+type Json = null | string | number | boolean | Json[] | { [key: string]: Json | undefined };
 export type JsonOptions = { [key: string]: Json | undefined };
 
 /** `key=value,…`: the form of options that have no JSON form. An undefined value leaves its key out. */
