@@ -53,6 +53,11 @@ const disk = z.strictObject({
   claimName: words('The claim that holds it.').optional(),
   capacity: words('Size that the guest sees.').optional(),
   format: words('raw or qcow2.').optional(),
+  cache: words('Cache that is used: none, writeback or writethrough.').optional(),
+  aio: words('How QEMU waits for the storage: io_uring, native or threads.').optional(),
+  limits: words('Limits in force, such as iops 100, writeBandwidth 10Mi.').optional(),
+  media: words('Of a CD-ROM drive: Inserted, Empty, or TrayOpen where the guest opened it.').optional(),
+  problem: words('Why something that the spec says of the disk is not so yet.').optional(),
 });
 
 const startup = z.strictObject({

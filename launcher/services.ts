@@ -1,12 +1,12 @@
 /** Everything beside QEMU itself: logs, serial, console, guest, channel, metrics. None of it can end the VM. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import pino from 'pino';
+import { LIVE_FEATURE } from '../crds/channel.ts';
 import { ChannelClient } from './channel/client.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
 import { listenForReady } from './guest/ready.ts';
 import type { EarlyLog, Log } from './log.ts';
 import { DEVICE_ID } from './machine/devices.ts';
-import { diskIndexOfNode } from './machine/disks.ts';
 import { serveMetrics } from './metrics/server.ts';
 import { QmpClosedError } from './qmp/errors.ts';
 import { LineSplitter } from './qmp/lines.ts';
@@ -15,6 +15,8 @@ import { unblockedStdout } from './serial/output.ts';
 import { FileTail } from './serial/tail.ts';
 import { serveViewers } from './serial/viewers.ts';
 import { carryOut } from './vm/commands.ts';
+import { flattenDisks } from './vm/flatten.ts';
+import { LiveDisks } from './vm/live/live-disks.ts';
 import { report } from './vm/report.ts';
 import { watchRoom } from './vm/room-watch.ts';
 import type { Vm } from './vm/vm.ts';
@@ -46,10 +48,11 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
   const serial = followSerial(vm);
   const words = followWords(vm, early);
   const viewers = serveViewers(paths.viewers, paths.console);
-  const capacities = new Map<number, number>();
   let facts: AgentFacts = NO_AGENT;
 
-  const channel =
+  const bases = flattenDisks(vm, () => channel?.changed());
+  const live = new LiveDisks(vm, () => channel?.changed());
+  const channel: ChannelClient | undefined =
     description.channel === undefined
       ? undefined
       : new ChannelClient({
@@ -62,8 +65,10 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             launcherVersion: process.env.VMSTEAD_VERSION ?? 'dev',
             incarnation: description.incarnation,
             restarts: life.record.restarts,
+            features: [LIVE_FEATURE],
           },
-          report: () => ({ type: 'report', report: report(vm, facts, capacities) }),
+          report: () => ({ type: 'report', report: report(vm, facts, live, bases) }),
+          machine: (revision, disks) => void live.want(revision, disks),
           command: (id, command) => carryOut(vm, id, command),
           disowned(reason) {
             const message = `the operator said that this launcher no longer owns the VM: ${reason}`;
@@ -91,8 +96,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
   watchRoom(vm);
   if (description.metricsPort !== undefined) serveMetrics(vm, description.metricsPort, early);
   const connected = async () => {
-    const { agentOpen } = await ask(vm, capacities);
-    if (agentOpen) agent.setOpen(true);
+    if (await isAgentOpen(vm)) agent.setOpen(true);
     changed();
   };
   vm.onConnected.push(() => void connected());
@@ -151,20 +155,13 @@ function readOffset(path: string): number {
   }
 }
 
-/** What QEMU knows and does not tell by itself: the sizes of the disks, and whether the guest has its ports open. */
-async function ask(vm: Vm, capacities: Map<number, number>): Promise<{ agentOpen: boolean }> {
+/** Whether the guest has its agent's port open, which QEMU tells by itself only when it changes. */
+async function isAgentOpen(vm: Vm): Promise<boolean> {
   try {
-    for (const node of (await vm.qmp?.execute('query-named-block-nodes', { flat: true })) ?? []) {
-      const name = node['node-name'] ?? '';
-      const index = diskIndexOfNode(name);
-      if (index !== undefined && !name.includes('-')) capacities.set(index, node.image['virtual-size']);
-    }
     const chardevs = (await vm.qmp?.execute('query-chardev')) ?? [];
-    return {
-      agentOpen: chardevs.some((each) => each.label === DEVICE_ID.agentPort && each['frontend-open']),
-    };
+    return chardevs.some((each) => each.label === DEVICE_ID.agentPort && each['frontend-open']);
   } catch (error) {
     if (!(error instanceof QmpClosedError)) vm.options.log.warn({ err: String(error) }, 'QEMU does not tell');
-    return { agentOpen: false };
+    return false;
   }
 }

@@ -10,7 +10,7 @@ import {
   type UpMessage,
 } from '../../crds/channel.ts';
 import { VmsteadError } from '../../crds/errors.ts';
-import type { MachineDescription } from '../../crds/machine-description.ts';
+import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
 import type { Log } from '../log.ts';
 import { LineSplitter } from '../qmp/lines.ts';
 import { dial } from './dial.ts';
@@ -24,6 +24,8 @@ interface ChannelOptions {
   log: Log;
   /** What is true now: a launcher's report, or a mover's progress. */
   report: () => Extract<UpMessage, { type: 'report' | 'progress' }>;
+  /** How the disks are to be now; absent where nothing can be changed. */
+  machine?: (revision: number, disks: MachineDisk[]) => void;
   /** Rejects with a VmsteadError for the person who asked. */
   command: (id: string, name: CommandName) => Promise<void>;
   disowned: (reason: string) => void;
@@ -133,6 +135,7 @@ export class ChannelClient {
     const message = parsed.data;
     if (message.type === 'disowned') this.options.disowned(message.reason);
     else if (message.type === 'command') void this.carryOut(message.id, message.name);
+    else if (message.type === 'machine') this.options.machine?.(message.revision, message.disks);
   }
 
   private async carryOut(id: string, name: CommandName): Promise<void> {

@@ -46,6 +46,25 @@ export interface BlockStats {
   stats: BlockDeviceStats;
 }
 
+/** What a device's drive has in it, and its limits: bytes (bps) and operations a second, 0 for none. */
+export interface BlockInserted {
+  'node-name'?: string;
+  bps: number;
+  bps_rd: number;
+  bps_wr: number;
+  iops: number;
+  iops_rd: number;
+  iops_wr: number;
+}
+
+export interface BlockInfo {
+  device: string;
+  qdev?: string;
+  locked: boolean;
+  tray_open?: boolean;
+  inserted?: BlockInserted;
+}
+
 interface Call<Arguments, Return> {
   arguments: Arguments;
   return: Return;
@@ -62,9 +81,76 @@ export interface QmpCommands {
   'query-balloon': Call<Nothing, { actual: number }>;
   'query-named-block-nodes': Call<
     { flat?: boolean },
-    { 'node-name'?: string; drv: string; image: { 'virtual-size': number; format: string } }[]
+    {
+      'node-name'?: string;
+      drv: string;
+      file: string;
+      backing_file_depth: number;
+      image: { 'virtual-size': number; format: string };
+    }[]
   >;
   'query-chardev': Call<Nothing, { label: string; 'frontend-open': boolean }[]>;
+  'query-block': Call<Nothing, BlockInfo[]>;
+  block_set_io_throttle: Call<
+    { id: string } & Record<'bps' | 'bps_rd' | 'bps_wr' | 'iops' | 'iops_rd' | 'iops_wr', number>,
+    Nothing
+  >;
+  block_resize: Call<{ 'node-name': string; size: number }, Nothing>;
+  'blockdev-open-tray': Call<{ id: string; force?: boolean }, Nothing>;
+  'blockdev-close-tray': Call<{ id: string }, Nothing>;
+  'blockdev-remove-medium': Call<{ id: string }, Nothing>;
+  'blockdev-insert-medium': Call<{ id: string; 'node-name': string }, Nothing>;
+  'blockdev-add': Call<Record<string, unknown> & { driver: string; 'node-name': string }, Nothing>;
+  'blockdev-del': Call<{ 'node-name': string }, Nothing>;
+  'blockdev-set-active': Call<{ active: boolean }, Nothing>;
+  transaction: Call<
+    { actions: { type: 'blockdev-snapshot'; data: { node: string; overlay: string } }[] },
+    Nothing
+  >;
+  'block-commit': Call<
+    {
+      'job-id': string;
+      device: string;
+      'top-node': string;
+      'base-node': string;
+      'backing-file': string;
+      'auto-dismiss': boolean;
+    },
+    Nothing
+  >;
+  'query-jobs': Call<
+    Nothing,
+    {
+      id: string;
+      type: string;
+      status: string;
+      'current-progress': number;
+      'total-progress': number;
+      error?: string;
+    }[]
+  >;
+  'block-stream': Call<
+    {
+      'job-id': string;
+      device: string;
+      speed: number;
+      'on-error': 'report';
+      'auto-finalize': boolean;
+      'auto-dismiss': boolean;
+    },
+    Nothing
+  >;
+  'job-finalize': Call<{ id: string }, Nothing>;
+  'human-monitor-command': Call<{ 'command-line': string }, string>;
+  'job-cancel': Call<{ id: string }, Nothing>;
+  'job-dismiss': Call<{ id: string }, Nothing>;
+  'migrate-set-capabilities': Call<{ capabilities: { capability: string; state: boolean }[] }, Nothing>;
+  'migrate-set-parameters': Call<{ 'max-bandwidth'?: number; 'downtime-limit'?: number }, Nothing>;
+  migrate: Call<{ uri: string }, Nothing>;
+  'migrate-incoming': Call<{ uri: string; 'exit-on-error'?: boolean }, Nothing>;
+  'migrate-continue': Call<{ state: 'pre-switchover' }, Nothing>;
+  migrate_cancel: Call<Nothing, Nothing>;
+  'query-migrate': Call<Nothing, { status?: string; 'error-desc'?: string }>;
   cont: Call<Nothing, Nothing>;
   stop: Call<Nothing, Nothing>;
   system_reset: Call<Nothing, Nothing>;
@@ -89,6 +175,9 @@ export interface QmpEvents {
     nospace?: boolean;
     reason: string;
   };
+  DEVICE_TRAY_MOVED: { device: string; id: string; 'tray-open': boolean };
+  MIGRATION: { status: string };
+  JOB_STATUS_CHANGE: { id: string; status: string };
   VSERPORT_CHANGE: { id: string; open: boolean };
   WATCHDOG: { action: string };
 }

@@ -4,6 +4,7 @@
  */
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { MachineDisk } from '../../crds/machine-description.ts';
 import { errno } from '../errno.ts';
 import type { PreparedDisk } from '../machine/host.ts';
 import type { Ending } from './ending.ts';
@@ -24,6 +25,8 @@ export interface LifeRecord {
   commands: { id: string; done: boolean }[];
   /** How the disks were prepared: a launcher that takes over must not touch them again. */
   disks?: (PreparedDisk | null)[];
+  /** What the disks are to be since the machine was changed while it runs. */
+  machine?: { revision: number; disks: MachineDisk[] };
   /** Of the last error that stopped the guest. */
   ioError?: { disk: number; noSpace: boolean };
   /** How the guest's end was read, before QEMU is told to quit. */

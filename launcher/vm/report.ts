@@ -1,12 +1,14 @@
 /** What the launcher tells the operator: all of it, each time. */
 import type { LauncherReport } from '../../crds/channel.ts';
 import type { AgentFacts } from '../guest/agent.ts';
+import type { Bases } from './flatten.ts';
+import type { LiveDisks } from './live/live-disks.ts';
 import type { Vm } from './vm.ts';
 
 /** The channel bounds its texts. */
 const LONGEST_TEXT = 1024;
 
-export function report(vm: Vm, agent: AgentFacts, capacities: ReadonlyMap<number, number>): LauncherReport {
+export function report(vm: Vm, agent: AgentFacts, live: LiveDisks, bases: Bases): LauncherReport {
   const { description, life } = vm.options;
   const { machineReadyAt, guestUpAt, guestReady } = life.record;
   const message = vm.message();
@@ -29,11 +31,11 @@ export function report(vm: Vm, agent: AgentFacts, capacities: ReadonlyMap<number
       const ips = agent.addresses.get(mac);
       return { name, mac, ...(ips === undefined || ips.length === 0 ? { ips: [] } : { ips }) };
     }),
-    disks: description.disks.flatMap(({ name }, index) => {
-      const capacityBytes = capacities.get(index);
-      const format = vm.disks[index]?.format;
-      return capacityBytes === undefined || format === undefined ? [] : [{ name, capacityBytes, format }];
+    disks: live.reports().map((disk) => {
+      const base = bases.get(disk.name);
+      return base === undefined ? disk : { ...disk, base };
     }),
+    revision: live.revision,
     ...(machineReadyAt === undefined ? {} : { machineReadyAt }),
     ...(guestUpAt === undefined ? {} : { guestUpAt }),
   };

@@ -1,5 +1,6 @@
 /** One VM: its QEMU started or taken over, watched, and its end told. */
 import type { LauncherReport, MachineState } from '../../crds/channel.ts';
+import type { MachineDisk } from '../../crds/machine-description.ts';
 import type { Log } from '../log.ts';
 import { diskIndexOfNode } from '../machine/disks.ts';
 import type { PreparedDisk } from '../machine/host.ts';
@@ -61,6 +62,20 @@ export class Vm {
 
   get disks(): readonly (PreparedDisk | null)[] {
     return this.options.life.record.disks ?? [];
+  }
+
+  /** How often the machine has been changed while it runs. The file of a new launcher may be newer than the last word, or older. */
+  get revision(): number {
+    return Math.max(this.options.description.revision ?? 0, this.options.life.record.machine?.revision ?? 0);
+  }
+
+  /** The disks as they are to be now: those of the start, changed in place. */
+  get machineDisks(): readonly MachineDisk[] {
+    const { description, life } = this.options;
+    const { machine } = life.record;
+    return machine !== undefined && machine.revision > (description.revision ?? 0)
+      ? machine.disks
+      : description.disks;
   }
 
   /** Moves the state machine; a happening that the state has no way for is logged and ignored. */

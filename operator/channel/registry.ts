@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Logger } from 'pino';
-import type { CommandName, LauncherReport, UpMessage } from '../../crds/channel.ts';
+import type { CommandName, DownMessage, LauncherReport, UpMessage } from '../../crds/channel.ts';
 import { Connection } from './connection.ts';
 import type { LauncherIdentity } from './identity.ts';
 
@@ -125,6 +125,11 @@ export class LauncherRegistry {
         this.get(podUid) && this.#entries.get(podUid)?.connection?.send({ type: 'command', id, name });
       if (!sent) settle(new NotConnectedError('the launcher is not connected'));
     });
+  }
+
+  /** Sends what has no result: its effect is seen in a report, and until then it is said again. */
+  tell(podUid: string, message: Extract<DownMessage, { type: 'machine' }>): void {
+    if (this.get(podUid)) this.#entries.get(podUid)?.connection?.send(message);
   }
 
   /** Tells a launcher to stop its VM at once, and hangs up. False when it is not connected. */

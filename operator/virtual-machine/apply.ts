@@ -1,5 +1,6 @@
 /** Carries a plan out, one write after the other. Every write may fail, be lost or be repeated without harm. */
-import { LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { ANNOTATION, LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
 import { NotConnectedError } from '../channel/registry.ts';
@@ -102,6 +103,20 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     );
   },
 
+  async ChangeMachine({ client, caches, launchers }, { pod, machine }) {
+    // The version: what another leader wrote meanwhile is looked at first.
+    const { uid, resourceVersion } = pod.metadata;
+    const annotations = { [ANNOTATION.machine]: JSON.stringify(machine) };
+    caches.pods.remember(
+      await client.patch(pods, refOf(pod), { metadata: { uid, resourceVersion, annotations } }),
+    );
+    launchers.tell(uid, machineMessage(machine));
+  },
+
+  async TellMachine({ launchers }, { podUID, machine }) {
+    launchers.tell(podUID, machineMessage(machine));
+  },
+
   async ReleaseLease({ client }, { lease }) {
     const { uid, resourceVersion } = lease.metadata;
     await orNotFound(client.delete(leases, refOf(lease), { uid, resourceVersion }));
@@ -142,6 +157,10 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     );
   },
 };
+
+function machineMessage({ revision = 0, disks }: MachineDescription) {
+  return { type: 'machine' as const, revision, disks };
+}
 
 export async function carryOut(hands: Hands, action: Action, moment: Moment): Promise<void> {
   await (DO[action.type] as Doing<Action['type']>)(hands, action as never, moment);

@@ -90,7 +90,10 @@ function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
     serial: disk.serial ?? deriveSerial(input.namespace, input.name, disk.name),
     readOnly: device === 'cdrom' || disk.readOnly === true,
   };
-  if (disk.source !== undefined) described.backend = describeBackend(input, disk, disk.source);
+  const { source } = disk;
+  if (source?.claim) described.source = `claim ${source.claim.name}`;
+  if (source?.containerImage) described.source = `containerImage ${source.containerImage.image}`;
+  if (source !== undefined) described.backend = describeBackend(input, disk, source);
   if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
   if (disk.cache !== undefined) described.cache = disk.cache;
   if (disk.aio !== undefined) described.aio = disk.aio;

@@ -94,6 +94,7 @@ function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<stri
       lastHeardAt: last.lastHeardAt.getTime(),
       report: last.report,
       launcherVersion: launchers.get(metadata.uid)?.hello?.launcherVersion,
+      features: launchers.get(metadata.uid)?.hello?.features ?? [],
     });
   }
   return contacts;

@@ -15,6 +15,7 @@ import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
 import { leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
+import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
 import {
   type CrashLoop,
@@ -40,6 +41,10 @@ export type Action =
   | { type: 'CreatePod'; pod: Draft<Pod> }
   /** Ends the launcher: the kubelet gives the guest `graceSeconds`, or what the pod says. */
   | { type: 'DeletePod'; pod: Pod; graceSeconds: number | undefined }
+  /** Writes down what the running machine is to be from now on, and tells its launcher. */
+  | { type: 'ChangeMachine'; pod: Pod; machine: MachineDescription }
+  /** Tells a launcher that has not yet said that it knows. */
+  | { type: 'TellMachine'; podUID: string; machine: MachineDescription }
   | { type: 'ReleaseLease'; lease: Lease }
   | { type: 'DropFinalizer'; pod: Pod }
   | { type: 'Command'; podUID: string; name: CommandName; operation: VirtualMachineOperation }
@@ -98,7 +103,7 @@ export function planVirtualMachine(world: World): Plan {
   const claims = planClaims(world, vm);
   // With two alive (which the pod names make impossible) the newer one is the VM, and both are seen to end.
   const alive = runs.filter((run) => !run.end).at(-1);
-  const running = alive?.own ? descriptionOf(alive.pod) : undefined;
+  let running = alive?.own ? descriptionOf(alive.pod) : undefined;
   const pinned = pinnedBy(withRunningMachine(vm.status, running));
   const accelerator = chooseAccelerator(vm.spec, world.nodes);
   const resolved = resolve(world, vm.spec, pinned, accelerator, world.defaults.defaultMachineType);
@@ -142,6 +147,13 @@ export function planVirtualMachine(world: World): Plan {
   // The last pod that finished is kept, also beside the one that runs: its logs are the guest's last words, and it
   // is the record of how it ended should the status be lost. A fence is no such record: it goes with the taint.
   reap(world, runs, (run) => run.deleting || run !== last || run.end?.result === 'Fenced', plan);
+
+  if (alive && running && wish.on && !alive.deleting) {
+    const live = planLive(world, alive.pod, running, wanted);
+    plan.actions.push(...live.actions);
+    plan.after = earliest([plan.after, live.after]);
+    running = live.machine;
+  }
 
   const stage = stageOf(world, vm, alive, wish, wait);
   for (const each of operations.commands) {

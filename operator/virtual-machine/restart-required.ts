@@ -1,5 +1,7 @@
 /** Which fields of the spec differ from the machine that runs, and so wait for the next start. */
-import type { MachineDescription } from '../../crds/machine-description.ts';
+import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
+import { asSpecified } from './live.ts';
+import { sorted } from './sorted.ts';
 
 export interface PendingChange {
   field: string;
@@ -33,11 +35,20 @@ export function pendingChanges(running: MachineDescription, wanted: MachineDescr
   const fields = FIELDS.map(([field, read]) => change(field, read(running), read(wanted)));
   return [
     ...fields,
-    ...named('spec.disks', running.disks, wanted.disks),
+    ...named('spec.disks', running.disks.map(asSpecified), wanted.disks.map(knownIn(running))),
     ...named('spec.networks', running.networks, wanted.networks),
   ]
     .filter((each) => each !== undefined)
     .slice(0, 32);
+}
+
+/** Without what a machine of an earlier version does not tell of its disks. */
+function knownIn(running: MachineDescription) {
+  return ({ source, ...disk }: MachineDisk): MachineDisk => {
+    const told = running.disks.find(({ name }) => name === disk.name);
+    const old = told?.backend !== undefined && told.source === undefined;
+    return old || source === undefined ? disk : { ...disk, source };
+  };
 }
 
 function named(list: string, running: readonly { name: string }[], wanted: readonly { name: string }[]) {
@@ -55,7 +66,8 @@ function change(field: string, running: unknown, wanted: unknown): PendingChange
 
 function show(value: unknown): string {
   if (value === undefined) return 'none';
-  return typeof value === 'string' ? value : JSON.stringify(value);
+  // The order of members means nothing, and is the schema's in a description that was read back.
+  return typeof value === 'string' ? value : JSON.stringify(sorted(value));
 }
 
 const cut = (text: string): string => (text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text);

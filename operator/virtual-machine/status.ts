@@ -1,5 +1,6 @@
 /** The status of a VM, computed in one place from what was decided. Pure. */
 
+import type { DiskReport } from '../../crds/channel.ts';
 import type { Condition } from '../../crds/kubernetes.ts';
 import { formatBytes } from '../../crds/quantity.ts';
 import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
@@ -99,15 +100,31 @@ function disksOf({ vm, running, wanted, stage, claims }: Decision) {
   const capacities = new Map(claims.usable.map(({ disk, claim }) => [disk, claim.status?.capacity?.storage]));
   return (running ?? wanted).disks.map(({ name }) => {
     const told = stage.report?.disks?.find((each) => each.name === name);
-    const capacity = told ? formatBytes(BigInt(told.capacityBytes)) : capacities.get(name);
+    const capacity =
+      told?.capacityBytes === undefined ? capacities.get(name) : formatBytes(BigInt(told.capacityBytes));
     const claimName = claimNames.get(name);
     return {
       name,
       ...(claimName === undefined ? {} : { claimName }),
       ...(capacity === undefined ? {} : { capacity }),
-      ...(told === undefined ? {} : { format: told.format }),
+      ...(told === undefined ? {} : toldOf(told)),
     };
   });
+}
+
+/** What the launcher says of a disk, for people. */
+function toldOf({ format, cache, aio, limits, media, problem }: DiskReport) {
+  const said = Object.entries(limits ?? {}).map(
+    ([name, value = 0]) => `${name} ${name.endsWith('andwidth') ? formatBytes(BigInt(value)) : value}`,
+  );
+  return {
+    ...(format === undefined ? {} : { format }),
+    ...(cache === undefined ? {} : { cache }),
+    ...(aio === undefined ? {} : { aio }),
+    ...(said.length === 0 ? {} : { limits: said.join(', ') }),
+    ...(media === undefined ? {} : { media }),
+    ...(problem === undefined ? {} : { problem }),
+  };
 }
 
 function startupOf({ alive, stage, vm }: Decision): VirtualMachineStatus['startup'] {

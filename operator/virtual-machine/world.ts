@@ -21,6 +21,8 @@ export interface LauncherContact {
   lastHeardAt: number;
   report: LauncherReport | undefined;
   launcherVersion: string | undefined;
+  /** What it understands beyond the first version. */
+  features: readonly string[];
 }
 
 export interface World {

@@ -3,7 +3,7 @@
  * really run, and the rules of the API server that safety rests on (unique names, compare-and-swap, finalizers,
  * no binding of a pod that is being deleted). It judges the plans; the real parts are tested elsewhere.
  */
-import { LABEL } from '../../crds/api.ts';
+import { ANNOTATION, LABEL } from '../../crds/api.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../crds/virtual-machine.ts';
 import { virtualMachineSpec } from '../../crds/virtual-machine.ts';
 import type { OperationType, VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
@@ -143,6 +143,7 @@ export class ModelCluster {
       connected: true,
       lastHeardAt: this.now,
       launcherVersion: '1',
+      features: ['live'],
       report: { state: 'Running', machineReadyAt: new Date(this.now).toISOString() },
     });
   }
@@ -309,6 +310,22 @@ export class ModelCluster {
         this.#collect(pod);
         return;
       }
+      case 'ChangeMachine': {
+        const pod = this.#same(action.pod);
+        if (!pod || pod.metadata.resourceVersion !== action.pod.metadata.resourceVersion)
+          throw new Refused('conflict');
+        const { annotations } = pod.metadata;
+        pod.metadata = {
+          ...pod.metadata,
+          annotations: { ...annotations, [ANNOTATION.machine]: JSON.stringify(action.machine) },
+          resourceVersion: this.version(),
+        };
+        this.#tell(pod.metadata.uid, action.machine.revision);
+        return;
+      }
+      case 'TellMachine':
+        this.#tell(action.podUID, action.machine.revision);
+        return;
       case 'ReleaseLease': {
         const { name, resourceVersion } = action.lease.metadata;
         if (this.stored.leases.get(name)?.metadata.resourceVersion === resourceVersion)
@@ -335,6 +352,12 @@ export class ModelCluster {
       case 'DeleteOperation':
         this.stored.operations.delete(action.operation.metadata.uid ?? '');
     }
+  }
+
+  /** A launcher does what it is told at once; one that does not hear is told again. */
+  #tell(podUID: string, revision: number | undefined): void {
+    const report = this.contacts.get(podUID)?.report;
+    if (report && revision !== undefined) report.revision = revision;
   }
 
   #same(pod: Pod): ModelPod | undefined {
