@@ -109,11 +109,12 @@ async function text(path: string): Promise<string> {
 
 /** The programs of an image below /usr/lib/vmstead. */
 async function programs(
-  ...names: ('operator' | 'launcher' | 'agent' | 'prove' | 'uninstall')[]
+  ...names: ('operator' | 'launcher' | 'mover' | 'agent' | 'prove' | 'uninstall')[]
 ): Promise<ContextFile[]> {
   const entries = {
     operator: 'operator/main.ts',
     launcher: 'launcher/main.ts',
+    mover: 'mover/main.ts',
     agent: 'agent/main.ts',
     prove: 'agent/prove.ts',
     uninstall: 'operator/uninstall.ts',
@@ -136,6 +137,16 @@ async function script(path: string): Promise<ContextFile> {
 const CONSOLE: ContextFile = {
   path: 'vmstead/console',
   content: '#!/bin/sh\nexec /usr/bin/node /usr/lib/vmstead/launcher.cjs console "$@"\n',
+  executable: true,
+};
+
+/**
+ * What a mover's pod runs. A small young generation: a stream makes garbage all the time
+ * (docs/decisions/0011-images-as-they-came.md).
+ */
+const MOVER: ContextFile = {
+  path: 'vmstead/mover',
+  content: '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=1 /usr/lib/vmstead/mover.cjs\n',
   executable: true,
 };
 
@@ -180,7 +191,7 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
     programs('operator', 'uninstall').then((files) =>
       buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, workshop),
     ),
-    Promise.all([programs('launcher'), script('launcher/supervise'), CONSOLE]).then((files) =>
+    Promise.all([programs('launcher', 'mover'), script('launcher/supervise'), CONSOLE, MOVER]).then((files) =>
       buildImage({ name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] }, workshop),
     ),
     Promise.all([programs('agent', 'prove'), script('agent/prover')]).then((files) =>

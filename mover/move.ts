@@ -6,6 +6,7 @@ import { DETECT_BYTES, type Wrapper } from './format/detect.ts';
 import { headOf, type Inspected, inspect } from './format/inspect.ts';
 import { confirm } from './format/qemu-img.ts';
 import { FileReader, HeadReader } from './format/reader.ts';
+import { YoungBuffers } from './memory.ts';
 import type { Progress } from './progress.ts';
 import type { Source } from './source/source.ts';
 import type { Target, Unfinished } from './target/target.ts';
@@ -66,11 +67,7 @@ async function pass(work: Move, unfinished: Unfinished | undefined): Promise<Ima
       await writer.readAgain((bytes) => progress.begin(bytes, 'reading what is there already'));
       progress.begin(from);
     }
-    for await (const chunk of begun.stream) {
-      await writer.write(chunk);
-      progress.wrote(writer.bytes);
-      work.signal.throwIfAborted();
-    }
+    await fill(writer, begun.stream, work);
     progress.verifying();
     const written = await writer.finish();
     if (work.checksum !== undefined) {
@@ -83,6 +80,21 @@ async function pass(work: Move, unfinished: Unfinished | undefined): Promise<Ima
     return metadata;
   } finally {
     await file.close().catch(() => {});
+  }
+}
+
+async function fill(writer: Writer, stream: AsyncGenerator<Buffer, void>, { progress, signal }: Move) {
+  const buffers = new YoungBuffers();
+  try {
+    for await (const chunk of stream) {
+      await writer.write(chunk);
+      buffers.made(chunk.length);
+      progress.wrote(writer.bytes);
+      signal.throwIfAborted();
+    }
+  } catch (error) {
+    if (!(error instanceof BeginAgain)) await writer.keep();
+    throw error;
   }
 }
 

@@ -1,5 +1,6 @@
 /** A disk from a web server, taken up again where the connection broke. */
 import type { IncomingMessage } from 'node:http';
+import { addAbortSignal } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { MoverSource } from '../../crds/mover.ts';
 import { BeginAgain, MoverFailure } from '../failure.ts';
@@ -114,6 +115,7 @@ export class HttpSource implements Source {
       try {
         const response = await this.open(at);
         watch.waiting(undefined);
+        addAbortSignal(signal, response);
         try {
           for await (const chunk of pace.chunks(response)) {
             yield chunk;

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { addAbortSignal } from 'node:stream';
 import type { MoverResult, MoverSource } from '../../crds/mover.ts';
 import { UPLOAD_HEADER, UPLOAD_PATH } from '../../crds/mover.ts';
 import { BeginAgain } from '../failure.ts';
@@ -70,6 +71,7 @@ export class UploadSource implements Source {
       const sender = await this.nextSender();
       this.watch.waiting(undefined);
       try {
+        addAbortSignal(this.signal, sender.request);
         sender.request.setTimeout(STALL, () => sender.request.destroy());
         for await (const chunk of sender.request.iterator({ destroyOnReturn: false })) {
           if (this.sender !== sender) break;

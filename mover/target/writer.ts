@@ -11,7 +11,7 @@ const BATCHES = 6;
 const HOLE = 64 * 1024;
 const ZEROS = Buffer.alloc(HOLE);
 /** Bytes that may wait in the kernel's memory to be written to the storage. */
-const DIRTY = 64 * 1024 * 1024;
+const DIRTY = 32 * 1024 * 1024;
 
 export interface WriterOptions {
   /** Opened for reading and writing; holds nothing but zeros from `from` on when `blank`. */
@@ -106,6 +106,12 @@ export class Writer {
     await guarded(this.options.file.sync());
     if (this.failure !== undefined) throw this.failure;
     return { bytes, digests: await this.digest.finish() };
+  }
+
+  /** As much as has come, for another attempt to go on with. */
+  async keep(): Promise<void> {
+    await Promise.all(this.busy);
+    if (this.failure === undefined) await this.settle();
   }
 
   /** Ends what runs, also after a failure; the file can be closed then. */

@@ -37,12 +37,21 @@ test.each([LAUNCHER, 'vmstead/operator:dev'])(
 );
 
 test('every program of the launcher finds its libraries', async () => {
-  const programs = 'qemu-system-x86_64 qemu-img qemu-storage-daemon tini node';
+  const programs = 'qemu-system-x86_64 qemu-img qemu-storage-daemon tini node xz zstd prlimit';
   const script = `for p in ${programs}; do $p --version | head -1; done`;
   expect(
     (await run(LAUNCHER, script))
       .trim()
       .split('\n')
       .map((line) => line.split(' ')[0]),
-  ).toEqual(['QEMU', 'qemu-img', 'qemu-storage-daemon', 'tini', expect.stringMatching(/^v24\./)]);
+  ).toEqual([
+    'QEMU',
+    'qemu-img',
+    'qemu-storage-daemon',
+    'tini',
+    expect.stringMatching(/^v24\./),
+    'xz',
+    '***',
+    'prlimit',
+  ]);
 });
