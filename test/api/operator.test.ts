@@ -171,7 +171,8 @@ test('a leader that is stopped for longer than its lease ends itself when it goe
   );
   a.process.kill('SIGSTOP');
   const stopped = performance.now();
-  await waitFor('b to lead', () => b.leads(), 40_000);
+  // Its lease lasts for 30 s.
+  await waitFor('b to lead', () => b.leads(), 60_000);
   expect(performance.now() - stopped).toBeGreaterThan(9_000);
   a.process.kill('SIGCONT');
   expect(await a.exited).toEqual([1, null]);
@@ -182,14 +183,14 @@ test('a leader that is stopped for longer than its lease ends itself when it goe
 test('killed after it has made its certificate, the next process goes on with that one', {
   timeout: 120_000,
 }, async () => {
-  await client.delete(secrets, { namespace, name: 'vmstead-channel' });
+  await orNotFound(client.delete(secrets, { namespace, name: 'vmstead-channel' }));
   const a = new Replica('operator-a', 18_330, '10.0.0.1', {
     VMSTEAD_FAILPOINTS: 'api:create:secrets=kill@after',
   });
   expect(await a.exited).toEqual([null, 'SIGKILL']);
   const made = await client.get(secrets, { namespace, name: 'vmstead-channel' });
   const b = new Replica('operator-a', 18_331, '10.0.0.1');
-  await waitFor('b to lead', () => b.leads(), 30_000);
+  await waitFor('b to lead', () => b.leads(), 60_000);
   const kept = await client.get(secrets, { namespace, name: 'vmstead-channel' });
   expect(kept.data).toEqual(made.data);
 });
