@@ -1,12 +1,12 @@
 /** The full guest is the real distribution that the other tests take it for: from both firmwares to its power-off. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { buildFullGuest, type FullGuest } from '../../images/guests/build.ts';
-import { iso9660 } from '../../launcher/seed/iso9660.ts';
+import { writeSeed } from '../../launcher/seed/nocloud.ts';
 import { cacheDirectory } from '../../setup/paths.ts';
-import { BareQemu, uefiFirmware } from './support/bare-qemu.ts';
+import { BareQemu, rootDisk, uefiFirmware } from './support/bare-qemu.ts';
 
 /** cloud-init under emulation, on a machine that has other things to do. */
 const BOOT = 300_000;
@@ -28,17 +28,8 @@ let folder: string;
 beforeAll(async () => {
   guest = await buildFullGuest(cacheDirectory);
   folder = await mkdtemp(join(tmpdir(), 'vmstead-full-'));
-  const files = {
-    'user-data': userData,
-    'meta-data': '{"instance-id":"i-1","local-hostname":"wonderland"}\n',
-  };
-  await writeFile(
-    join(folder, 'seed.iso'),
-    iso9660(
-      'cidata',
-      Object.entries(files).map(([name, content]) => ({ name, content: Buffer.from(content) })),
-    ),
-  );
+  const identity = { instanceId: 'i-1', hostname: 'wonderland' };
+  writeSeed(join(folder, 'seed.iso'), { ...identity, userData: { inline: userData } });
 }, 300_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -51,12 +42,9 @@ test.each([
     await using machine = new BareQemu({
       memoryMiB: 768,
       mounts: { [guest.disk]: '/disk.qcow2:ro', [folder]: '/seed:ro' },
-      prepare: `${prepare}; qemu-img create -q -f qcow2 -b /disk.qcow2 -F qcow2 /tmp/disk.qcow2`,
+      prepare: `${prepare}; ${rootDisk.prepare}`,
       args: [
-        ...args,
-        '-blockdev',
-        '{"driver":"qcow2","node-name":"root","file":{"driver":"file","filename":"/tmp/disk.qcow2"}}',
-        ...['-device', 'virtio-blk-pci,drive=root,bootindex=1'],
+        ...[...args, ...rootDisk.args],
         '-blockdev',
         '{"driver":"raw","node-name":"seed","read-only":true,"file":{"driver":"file","filename":"/seed/seed.iso"}}',
         ...['-device', 'virtio-blk-pci,drive=seed'],

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { buildTinyGuest, type TinyGuest } from '../../images/guests/build.ts';
-import { iso9660 } from '../../launcher/seed/iso9660.ts';
+import { writeSeed } from '../../launcher/seed/nocloud.ts';
 import { cacheDirectory } from '../../setup/paths.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
-import { BareQemu, uefiFirmware } from './support/bare-qemu.ts';
+import { BareQemu, rootDisk, uefiFirmware } from './support/bare-qemu.ts';
 
 vi.setConfig({ testTimeout: 180_000 });
 
@@ -147,32 +147,16 @@ test.each([
 ])('its disk boots from %s', async (_firmware, { prepare, args }) => {
   await using machine = new BareQemu({
     mounts: { [guest.disk]: '/disk.qcow2:ro' },
-    prepare: `${prepare}; qemu-img create -q -f qcow2 -b /disk.qcow2 -F qcow2 /tmp/disk.qcow2`,
-    args: [
-      ...args,
-      ...[
-        '-blockdev',
-        '{"driver":"qcow2","node-name":"root","file":{"driver":"file","filename":"/tmp/disk.qcow2"}}',
-      ],
-      ...['-device', 'virtio-blk-pci,drive=root,bootindex=1'],
-    ],
+    prepare: `${prepare}; ${rootDisk.prepare}`,
+    args: [...args, ...rootDisk.args],
   });
   await machine.says(/VMSTEAD-GUEST-UP/);
 });
 
 test('finds a NoCloud seed, says what is in it and takes its hostname', async () => {
   const userData = '#cloud-config\n{}\n';
-  const files = {
-    'user-data': userData,
-    'meta-data': '{"instance-id":"i-7","local-hostname":"wonderland"}\n',
-  };
-  await writeFile(
-    join(folder, 'seed'),
-    iso9660(
-      'cidata',
-      Object.entries(files).map(([name, content]) => ({ name, content: Buffer.from(content) })),
-    ),
-  );
+  const identity = { instanceId: 'i-7', hostname: 'wonderland' };
+  writeSeed(join(folder, 'seed'), { ...identity, userData: { inline: userData } });
   await using machine = boot('', ...disk('seed'));
   const sum = createHash('sha256').update(userData).digest('hex');
   await machine.says(

@@ -114,3 +114,13 @@ export const uefiFirmware = {
     ...['-drive', 'if=pflash,format=raw,file=/tmp/vars.fd'],
   ],
 };
+
+/** What is written to the image at /disk.qcow2 goes with the container. */
+export const rootDisk = {
+  prepare: 'qemu-img create -q -f qcow2 -b /disk.qcow2 -F qcow2 /tmp/disk.qcow2',
+  args: [
+    '-blockdev',
+    '{"driver":"qcow2","node-name":"root","file":{"driver":"file","filename":"/tmp/disk.qcow2"}}',
+    ...['-device', 'virtio-blk-pci,drive=root,bootindex=1'],
+  ],
+};
