@@ -36,6 +36,11 @@ export function overlayFile(
   return needsBase(disk, path, base);
 }
 
+/** Size of a disk whose overlay a device of so many bytes can hold whole. */
+export function overlayBytesOn(deviceBytes: number): number {
+  return Math.floor(((deviceBytes - 4 * MIB) * (1 - TABLES)) / MIB) * MIB;
+}
+
 /** @param device an open descriptor of the device that may be written to. Returns whether the base is needed. */
 export function overlayDevice(
   disk: string,
@@ -44,8 +49,7 @@ export function overlayDevice(
   base: MachineBase | undefined,
 ): boolean {
   if (base !== undefined && isEmpty(path)) {
-    const room = deviceBytes(disk, path);
-    const bytes = Math.max(base.virtualBytes, Math.floor(((room - 4 * MIB) * (1 - TABLES)) / MIB) * MIB);
+    const bytes = Math.max(base.virtualBytes, overlayBytesOn(deviceBytes(disk, path)));
     const { parts } = emptyImage(bytes, { file: MARK, format: base.format });
     const [header, ...tables] = parts;
     // Whole clusters: a device that was used before holds no zeroes. The header last: without it there is no image.

@@ -36,9 +36,17 @@ function moveMedium(drive: MachineDisk, wanted: MachineDisk): void {
     delete drive.ejected;
 }
 
-/** A disk as its spec would have it: a medium that lies outside its drive is none. */
-export function asSpecified({ ejected, ...disk }: MachineDisk): MachineDisk {
-  if (!ejected) return disk;
-  const { backend: _, source: __, ...drive } = disk;
-  return drive;
+/**
+ * A disk as its spec would have it: a medium that lies outside its drive is none, and the image that a disk
+ * began as is no part of it any more.
+ */
+export function asSpecified({ ejected, backend, ...disk }: MachineDisk): MachineDisk {
+  if (ejected) {
+    const { source: _, ...drive } = disk;
+    return drive;
+  }
+  if (backend === undefined) return disk;
+  if (backend.type !== 'file' && backend.type !== 'block') return { ...disk, backend };
+  const { base: _, flatten: __, ...own } = backend;
+  return { ...disk, backend: own };
 }

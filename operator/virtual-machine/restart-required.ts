@@ -35,11 +35,27 @@ export function pendingChanges(running: MachineDescription, wanted: MachineDescr
   const fields = FIELDS.map(([field, read]) => change(field, read(running), read(wanted)));
   return [
     ...fields,
-    ...named('spec.disks', running.disks.map(asSpecified), wanted.disks.map(knownIn(running))),
+    ...named(
+      'spec.disks',
+      running.disks.map(asSpecified).map(independentAs(wanted)),
+      wanted.disks.map(asSpecified).map(knownIn(running)),
+    ),
     ...named('spec.networks', running.networks, wanted.networks),
   ]
     .filter((each) => each !== undefined)
     .slice(0, 32);
+}
+
+/** A disk that has become independent of its image is what it is wanted to be. */
+function independentAs({ disks }: MachineDescription) {
+  return (disk: MachineDisk): MachineDisk => {
+    const { backend } = disk;
+    const wants = disks.find(({ name }) => name === disk.name)?.backend;
+    if (backend?.type !== 'file' && backend?.type !== 'block') return disk;
+    if (wants?.type !== backend.type || wants.base !== undefined) return disk;
+    const { base: _, flatten: __, ...rest } = backend;
+    return { ...disk, backend: rest };
+  };
 }
 
 /** Without what a machine of an earlier version does not tell of its disks. */
