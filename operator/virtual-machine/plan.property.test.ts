@@ -2,18 +2,22 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ModelCluster } from '../../test/model/cluster.ts';
 
-const VMS = ['a', 'b'] as const;
+const VMS = ['a', 'b', 'c'] as const;
 const RESULTS = ['GuestPowerOff', 'GuestPanic', 'QemuKilled', 'Stopped', 'MachineRefused'] as const;
 const STRATEGIES = ['Always', 'RerunOnFailure', 'Once', 'Manual', 'Halted'] as const;
 
-/** Both VMs name the claim `shared`; each has a blank disk of its own. */
-const spec = (runStrategy: (typeof STRATEGIES)[number]) => ({
+/** VMs a and b name the claim `shared`, and have a blank disk of their own each; c has no disk, and so no lease. */
+const spec = (name: (typeof VMS)[number], runStrategy: (typeof STRATEGIES)[number]) => ({
   runStrategy,
   memory: { size: '64Mi' },
-  disks: [
-    { name: 'shared', source: { claim: { name: 'shared' } } },
-    { name: 'own', source: { blank: {} }, claim: { size: '1Gi' } },
-  ],
+  ...(name === 'c'
+    ? { kernel: { image: 'guest', path: '/boot/vmlinuz' } }
+    : {
+        disks: [
+          { name: 'shared', source: { claim: { name: 'shared' } } },
+          { name: 'own', source: { blank: {} }, claim: { size: '1Gi' } },
+        ],
+      }),
 });
 
 const vm = fc.constantFrom(...VMS);
@@ -88,7 +92,7 @@ function perform(cluster: ModelCluster, each: Step): void {
       cluster.editSpec(each.vm, { runStrategy: each.to });
       break;
     case 'recreate':
-      if (!cluster.stored.vms.delete(each.vm)) cluster.addVm(each.vm, spec(each.to));
+      if (!cluster.stored.vms.delete(each.vm)) cluster.addVm(each.vm, spec(each.vm, each.to));
       break;
     case 'wipe':
       cluster.wipeStatus(each.vm);
@@ -107,8 +111,7 @@ function perform(cluster: ModelCluster, each: Step): void {
 function newCluster(): ModelCluster {
   const cluster = new ModelCluster();
   cluster.addClaim('shared');
-  cluster.addVm('a', spec('Always'));
-  cluster.addVm('b', spec('Always'));
+  for (const name of VMS) cluster.addVm(name, spec(name, 'Always'));
   cluster.snapshot();
   return cluster;
 }

@@ -128,6 +128,40 @@ describe('the number of the next life', () => {
   });
 });
 
+describe('a claim whose lease is another VM’s, which has no pod', () => {
+  const vm = aVm({ disks: [{ name: 'root', source: { claim: { name: 'c' } } }] });
+  const claim = { metadata: { name: 'c', namespace: 'default', uid: 'c-uid', resourceVersion: '1' } };
+  const worldAt = (seconds: number, orphan: boolean) => {
+    const lease = {
+      metadata: {
+        name: 'vmstead-claim-c-uid',
+        namespace: 'default',
+        uid: 'l',
+        resourceVersion: '7',
+        labels: { 'vmstead.io/vm': 'other' },
+      },
+      spec: { holderIdentity: 'vm-other-1', acquireTime: new Date(NOW - seconds * 1000).toISOString() },
+    };
+    return aWorld({
+      vm,
+      claims: new Map([['c', claim]]),
+      leases: new Map([['c-uid', lease]]),
+      orphanLeases: new Set(orphan ? [lease.metadata.name] : []),
+    });
+  };
+
+  // An operator that still thinks it leads may be about to create that pod.
+  it('is waited for while that pod may still come', () => {
+    expect(actionsOf(worldAt(59, true))).toEqual([]);
+    expect(conditionIn(worldAt(59, true), 'Ready')).toBe('False ClaimInUse');
+  });
+
+  it('is taken when it cannot come any more, but only on the API server’s own word that it is not there', () => {
+    expect(actionsOf(worldAt(3600, false))).toEqual([]);
+    expect(actionsOf(worldAt(61, true))).toEqual(['TakeLease', 'CreatePod']);
+  });
+});
+
 describe('a run of an earlier VM of the same name', () => {
   const earlier = running();
   const pod = {
