@@ -8,9 +8,10 @@ import type { Lease, PersistentVolumeClaim } from '../kube/resources.ts';
 
 /**
  * Milliseconds after which a lease whose holder has no pod object may be taken. The holder's operator may
- * just be about to create that pod; it loses its leadership, and its requests end, long before.
+ * just be about to create that pod: it may write for 30 s after it was last seen to lead, and a request of its
+ * ends 30 s later. As much again for what a network holds back.
  */
-export const ORPHAN_AFTER = 60_000;
+export const ORPHAN_AFTER = 120_000;
 
 const leaseName = (claimUid: string): string => `vmstead-claim-${claimUid}`;
 

@@ -152,13 +152,23 @@ describe('a claim whose lease is another VM’s, which has no pod', () => {
 
   // An operator that still thinks it leads may be about to create that pod.
   it('is waited for while that pod may still come', () => {
-    expect(actionsOf(worldAt(59, true))).toEqual([]);
-    expect(conditionIn(worldAt(59, true), 'Ready')).toBe('False ClaimInUse');
+    expect(actionsOf(worldAt(119, true))).toEqual([]);
+    expect(conditionIn(worldAt(119, true), 'Ready')).toBe('False ClaimInUse');
+  });
+
+  it('of a VM that is gone is given back, when that pod cannot come any more', () => {
+    const gone = (seconds: number) => {
+      const world = worldAt(seconds, seconds > 120);
+      return planVirtualMachine({ ...world, vm: undefined, ownLeases: [...world.leases.values()] });
+    };
+    const early = gone(20);
+    expect([early.afterStatus, early.after]).toEqual([[], 100_000]);
+    expect(gone(121).afterStatus.map((each) => each.type)).toEqual(['ReleaseLease']);
   });
 
   it('is taken when it cannot come any more, but only on the API server’s own word that it is not there', () => {
     expect(actionsOf(worldAt(3600, false))).toEqual([]);
-    expect(actionsOf(worldAt(61, true))).toEqual(['TakeLease', 'CreatePod']);
+    expect(actionsOf(worldAt(121, true))).toEqual(['TakeLease', 'CreatePod']);
   });
 });
 

@@ -93,7 +93,7 @@ export function planVirtualMachine(world: World): Plan {
     const orphans = planOrphans(world.now, world.operations);
     for (const each of orphans.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
     for (const operation of orphans.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
-    plan.after = orphans.after;
+    plan.after = earliest([orphans.after, ...abandonedIn(world, runs)]);
     return plan;
   }
 
@@ -209,15 +209,24 @@ function reap(world: World, runs: readonly Run[], erase: (run: Run) => boolean, 
   }
 }
 
+/** Leases whose holder has no pod. */
+function unheld(world: World, runs: readonly Run[]): Lease[] {
+  const pods = new Set(runs.map((run) => run.pod.metadata.name));
+  return world.ownLeases.filter((lease) => !pods.has(lease.spec?.holderIdentity ?? ''));
+}
+
 /** Leases of a VM that is gone whose holder never came to be. */
 function abandoned(world: World, runs: readonly Run[]): Lease[] {
-  const pods = new Set(runs.map((run) => run.pod.metadata.name));
-  return world.ownLeases.filter(
-    (lease) =>
-      !pods.has(lease.spec?.holderIdentity ?? '') &&
-      world.orphanLeases.has(lease.metadata.name) &&
-      leaseAge(lease, world.now) > ORPHAN_AFTER,
+  return unheld(world, runs).filter(
+    (lease) => world.orphanLeases.has(lease.metadata.name) && leaseAge(lease, world.now) > ORPHAN_AFTER,
   );
+}
+
+/** Milliseconds until more of them are; nothing but time will tell. */
+function abandonedIn(world: World, runs: readonly Run[]): number[] {
+  return unheld(world, runs)
+    .map((lease) => ORPHAN_AFTER - leaseAge(lease, world.now))
+    .filter((left) => left >= 0);
 }
 
 /** What runs is what stays pinned, also where the status was lost. */
