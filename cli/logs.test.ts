@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { isGuestLine, lastLines } from './logs.ts';
 
-const LAUNCHER = '{"level":30,"time":1,"msg":"x"}';
+const LAUNCHER = '{"level":"info","time":"2026-11-21T00:00:00.000Z","message":"x"}';
 
 it("tells the launcher's lines from the guest's", () => {
   expect(isGuestLine(LAUNCHER)).toBe(false);

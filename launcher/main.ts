@@ -78,14 +78,19 @@ function main(): void {
       .catch(crash);
   } catch (error) {
     tell(endingOf(error));
-    process.stderr.write(`${JSON.stringify({ level: 50, component: 'launcher', msg: String(error) })}\n`);
+    process.stderr.write(`${lastLine('error', String(error))}\n`);
   }
+}
+
+/** A line as the logger writes it, where there is no logger. */
+function lastLine(level: 'error' | 'fatal', message: string): string {
+  return JSON.stringify({ level, time: new Date().toISOString(), component: 'launcher', message });
 }
 
 /** What nobody foresaw: end, and let a new launcher take QEMU over. */
 function crash(error: unknown): never {
   process.stderr.write(
-    `${JSON.stringify({ level: 60, component: 'launcher', msg: error instanceof Error ? error.stack : String(error) })}\n`,
+    `${lastLine('fatal', error instanceof Error ? (error.stack ?? error.message) : String(error))}\n`,
   );
   process.exit(1);
 }

@@ -43,7 +43,7 @@ export async function carryOut(vm: Vm, id: string, name: CommandName): Promise<v
   if (vm.qmp === undefined || vm.state === 'Ended') {
     throw new VmsteadError('QmpClosed', `QEMU is not there to ${name} the guest`);
   }
-  log.info({ command: name, id }, 'command');
+  log.info({ command: name, requestId: id }, 'command');
   life.noteCommand(id, false);
   await ACTIONS[name](vm, vm.qmp);
   life.noteCommand(id, true);

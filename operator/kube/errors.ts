@@ -23,15 +23,23 @@ export class ApiError extends Error {
   readonly retryAfterMs: number | undefined;
   /** The server's own sentence, without the request in front of it. */
   readonly statusMessage: string;
+  /** Of the request in the API server's audit log; absent when it was not the API server that answered. */
+  readonly requestId: string | undefined;
 
-  constructor(code: number, status: Status, request: RequestName, retryAfterMs?: number) {
+  constructor(
+    code: number,
+    status: Status,
+    request: RequestName,
+    more: { readonly retryAfterMs?: number | undefined; readonly requestId?: string | undefined } = {},
+  ) {
     const said = status.message || status.reason || `HTTP ${code}`;
     super(`${request.method} ${request.path}: ${said} (${code})`);
     this.code = code;
     this.reason = status.reason ?? '';
     this.details = status.details;
     this.statusMessage = said;
-    this.retryAfterMs = retryAfterMs;
+    this.retryAfterMs = more.retryAfterMs;
+    this.requestId = more.requestId;
   }
 }
 

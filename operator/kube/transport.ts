@@ -190,7 +190,11 @@ async function failure(response: IncomingMessage, request: HttpRequest, code: nu
     // A proxy's or load balancer's page.
     status = { message: text.slice(0, 500).trim() };
   }
-  return new ApiError(code, status, request, retryAfter(response, status));
+  const auditId = response.headers['audit-id'];
+  return new ApiError(code, status, request, {
+    retryAfterMs: retryAfter(response, status),
+    requestId: typeof auditId === 'string' ? auditId : undefined,
+  });
 }
 
 function retryAfter(response: IncomingMessage, status: Status): number | undefined {

@@ -19,7 +19,9 @@ const vm: VirtualMachineView = {
 
 describe('proof', () => {
   it('says where, how, when, and what the guest says', () => {
-    expect(proof(vm, '{"level":30,"msg":"state"}\nboot\n\nUP boot_id=1\n')).toBe(`VM default/web is up.
+    expect(
+      proof(vm, '{"level":"info","message":"state"}\nboot\n\nUP boot_id=1\n'),
+    ).toBe(`VM default/web is up.
   node          worker-1
   IP            10.244.11.7
   acceleration  Emulation

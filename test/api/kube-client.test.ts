@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createClient, type KubeClient } from '../../operator/kube/client.ts';
 import {
@@ -84,6 +85,12 @@ describe('objects', () => {
     // What the manager no longer says is gone, what others said stays.
     const again = await client.apply(configmaps, { metadata: ref }, { fieldManager: 'vmstead-test' });
     expect(again.data).toEqual({ a: '2', b: '1' });
+
+    const refused = await waitFor('the refusal in the audit log', () => {
+      const lines = readFileSync(server.auditLogPath, 'utf8').split('\n');
+      return lines.find((line) => line.includes(`"auditID":"${(stale as ApiError).requestId}"`));
+    });
+    expect(JSON.parse(refused)).toMatchObject({ verb: 'update', objectRef: { name: 'life' } });
 
     await client.delete(configmaps, ref, { uid: created.metadata.uid });
     expect(await orNotFound(client.get(configmaps, ref))).toBeUndefined();
