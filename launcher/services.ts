@@ -39,6 +39,10 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
   const log = pino(
     {
       level: process.env.VMSTEAD_LOG_LEVEL ?? 'info',
+      // As the operator's lines: docs/logging.md.
+      messageKey: 'message',
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
       base: { component: 'launcher', namespace, vm: name, incarnation: description.incarnation },
     },
     pino.destination({ fd: 2, sync: true }),
