@@ -57,6 +57,17 @@ const disk = z.strictObject({
   aio: words('How QEMU waits for the storage: io_uring, native or threads.').optional(),
   limits: words('Limits in force, such as iops 100, writeBandwidth 10Mi.').optional(),
   media: words('Of a CD-ROM drive: Inserted, Empty, or TrayOpen where the guest opened it.').optional(),
+  base: described(
+    'The VirtualMachineImage that it began as, for as long as it is known.',
+    z.strictObject({
+      image: words('Name of the image.'),
+      state: described(
+        'Linked: it needs the image. Copying: it is being made independent. Independent: it needs it no more.',
+        z.enum(['Linked', 'Copying', 'Independent']),
+      ),
+      copied: words('Part of the image that is copied, such as 40%.').optional(),
+    }),
+  ).optional(),
   problem: words('Why something that the spec says of the disk is not so yet.').optional(),
 });
 

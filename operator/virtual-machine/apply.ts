@@ -31,6 +31,14 @@ export class RefusedError extends Error {
   }
 }
 
+/** The API server lets a claim not grow, for instance by a quota; the VM itself goes on. */
+export class GrowthRefusedError extends Error {
+  override readonly name = 'GrowthRefusedError';
+  constructor(claim: string, size: string, words: string) {
+    super(`The API server does not let PersistentVolumeClaim ${claim} grow to ${size}: ${words}`);
+  }
+}
+
 type Doing<T extends Action['type']> = (
   hands: Hands,
   action: Extract<Action, { type: T }>,
@@ -44,6 +52,20 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     if (made) caches.claims.remember(made);
   },
 
+  async GrowClaim({ client, caches }, { claim, size }) {
+    const { uid } = claim.metadata;
+    try {
+      const spec = { resources: { requests: { storage: size } } };
+      caches.claims.remember(
+        await client.patch(persistentvolumeclaims, refOf(claim), { metadata: { uid }, spec }),
+      );
+    } catch (error) {
+      if (error instanceof ApiError && (error.reason === 'Forbidden' || error.reason === 'Invalid'))
+        throw new GrowthRefusedError(claim.metadata.name, size, error.statusMessage);
+      throw error;
+    }
+  },
+
   async SetClaimOwner({ client, caches }, { claim, owners }) {
     const { uid, resourceVersion } = claim.metadata;
     const ref = refOf(claim);
@@ -52,6 +74,12 @@ const DO: { [T in Action['type']]: Doing<T> } = {
         metadata: { uid, resourceVersion, ownerReferences: owners },
       }),
     );
+  },
+
+  async LetGoOfBase({ client, caches }, { claim }) {
+    const { uid, resourceVersion } = claim.metadata;
+    const metadata = { uid, resourceVersion, annotations: { [ANNOTATION.base]: null } };
+    caches.claims.remember(await client.patch(persistentvolumeclaims, refOf(claim), { metadata }));
   },
 
   async TakeLease({ client, caches }, { lease, replaces }) {

@@ -1,12 +1,14 @@
 /** The claims of a VM's disks: made once, adopted or refused, never emptied. */
 import { ANNOTATION, API_VERSION, LABEL, MANAGED_BY } from '../../crds/api.ts';
 import { parseBytes } from '../../crds/quantity.ts';
-import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
+import { imageOfClaim } from '../image/metadata.ts';
 import type { Draft } from '../kube/object.ts';
 import type { PersistentVolumeClaim } from '../kube/resources.ts';
+import { type BaseRecord, baseOf, type DiskBase, ownersWith } from './bases.ts';
 import type { DiskClaim } from './machine.ts';
 import { STATE_DISK, stateClaimName } from './names.ts';
-import { claimOf } from './resolve.ts';
+import { claimOf, hasOwnClaim } from './resolve.ts';
 import type { World } from './world.ts';
 
 /** One claim that the VM needs. */
@@ -16,6 +18,8 @@ export interface NeededClaim {
   name: string;
   /** How to make it; absent for a claim that the spec names. */
   template: ClaimTemplate | undefined;
+  /** The disk, where it begins as an image. */
+  fromImage?: DiskSpec;
 }
 
 interface ClaimTemplate {
@@ -34,7 +38,12 @@ export function neededClaims(vm: VirtualMachine): NeededClaim[] {
   for (const disk of vm.spec.disks ?? []) {
     const name = claimOf(vm.metadata.name, disk);
     if (name !== undefined)
-      needed.push({ disk: disk.name, name, template: disk.source?.blank ? disk.claim : undefined });
+      needed.push({
+        disk: disk.name,
+        name,
+        template: hasOwnClaim(disk) ? disk.claim : undefined,
+        ...(disk.source?.image ? { fromImage: disk } : {}),
+      });
   }
   return needed;
 }
@@ -49,31 +58,60 @@ export interface ClaimsPlan {
   /** Claims whose owner reference no longer fits spec.reclaimPolicy. */
   setOwner: { claim: PersistentVolumeClaim; owners: Owner[] }[];
   /** Claims that are there and may be used. */
-  usable: { disk: string; claim: PersistentVolumeClaim }[];
+  usable: { disk: string; claim: PersistentVolumeClaim; base?: DiskBase }[];
+  /** Images in CD-ROM drives. */
+  media: { disk: string; base: DiskBase }[];
   problems: ClaimProblem[];
 }
 
 type Owner = NonNullable<PersistentVolumeClaim['metadata']['ownerReferences']>[number];
 
 export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
-  const plan: ClaimsPlan = { create: [], setOwner: [], usable: [], problems: [] };
+  const plan: ClaimsPlan = { create: [], setOwner: [], usable: [], media: [], problems: [] };
   for (const needed of neededClaims(vm)) {
     const claim = world.claims.get(needed.name);
+    const answer = needed.fromImage && baseOf(world, needed.fromImage, claim);
     if (!claim) {
-      if (needed.template) plan.create.push(draftClaim(world.namespace, vm, needed, needed.template));
-      else plan.problems.push(missing(needed));
+      if (answer && 'problem' in answer) plan.problems.push(answer.problem);
+      else if (needed.template) {
+        const record = answer && 'record' in answer ? answer.record : undefined;
+        plan.create.push(draftClaim(world.namespace, vm, needed, needed.template, record));
+      } else plan.problems.push(missing(needed));
       continue;
     }
-    const problem = refuse(vm, needed, claim);
+    const problem = refuse(vm, needed, claim) ?? (answer && 'problem' in answer ? answer.problem : undefined);
     if (problem) plan.problems.push(problem);
-    else plan.usable.push({ disk: needed.disk, claim });
+    else {
+      const base = answer && 'base' in answer ? { base: answer.base } : {};
+      plan.usable.push({ disk: needed.disk, claim, ...base });
+    }
     if (!problem && needed.template) {
       const owners = ownersOf(vm, needed.template);
       const has = claim.metadata.ownerReferences?.some((owner) => owner.uid === vm.metadata.uid) === true;
       if (has !== owners.length > 0) plan.setOwner.push({ claim, owners });
     }
   }
+  for (const disk of vm.spec.disks ?? []) {
+    if (!disk.source?.image || disk.device !== 'cdrom') continue;
+    const answer = baseOf(world, disk, undefined);
+    if ('problem' in answer) plan.problems.push(answer.problem);
+    else if ('base' in answer) plan.media.push({ disk: disk.name, base: answer.base });
+  }
+  keepBases(plan);
   return plan;
+}
+
+/** The claims of images stay for as long as a disk needs them, whatever becomes of the images. */
+function keepBases(plan: ClaimsPlan): void {
+  const based = plan.usable.flatMap(({ claim, base }) => (base ? [{ claim, base: base.claim }] : []));
+  for (const [, list] of Map.groupBy(based, ({ base }) => base.metadata.uid)) {
+    const { base } = list[0]!;
+    const owners = ownersWith(
+      base,
+      list.map(({ claim }) => claim),
+    );
+    if (owners) plan.setOwner.push({ claim: base, owners });
+  }
 }
 
 function missing({ disk, name }: NeededClaim): ClaimProblem {
@@ -94,6 +132,13 @@ function refuse(
     return {
       reason: 'ClaimTerminating',
       message: `PersistentVolumeClaim ${name} of disk ${disk} is being deleted; the VM starts when it is gone and made anew, or there again.`,
+    };
+  }
+  const image = imageOfClaim(claim);
+  if (!template && image !== undefined) {
+    return {
+      reason: 'ClaimIsImage',
+      message: `PersistentVolumeClaim ${name} of disk ${disk} holds VirtualMachineImage ${image}, which nothing may write to; take source.image in the place of source.claim.`,
     };
   }
   const labels = claim.metadata.labels ?? {};
@@ -131,6 +176,7 @@ function draftClaim(
   vm: VirtualMachine,
   { disk, name }: NeededClaim,
   template: ClaimTemplate,
+  base: BaseRecord | undefined,
 ): Draft<PersistentVolumeClaim> {
   const owners = ownersOf(vm, template);
   return {
@@ -140,7 +186,10 @@ function draftClaim(
       namespace,
       name,
       labels: { [LABEL.managedBy]: MANAGED_BY, [LABEL.vm]: vm.metadata.name, [LABEL.disk]: disk },
-      annotations: { [ANNOTATION.vmUid]: vm.metadata.uid ?? '' },
+      annotations: {
+        [ANNOTATION.vmUid]: vm.metadata.uid ?? '',
+        ...(base ? { [ANNOTATION.base]: JSON.stringify(base) } : {}),
+      },
       ...(owners.length > 0 ? { ownerReferences: owners } : {}),
     },
     spec: {
@@ -153,16 +202,33 @@ function draftClaim(
 }
 
 /** What the machine description needs of the usable claims, by disk. */
-export function diskClaims(usable: ClaimsPlan['usable']): Map<string, DiskClaim> {
-  return new Map(
-    usable.map(({ disk, claim }) => [
-      disk,
-      {
-        volumeMode: claim.spec?.volumeMode === 'Block' ? 'Block' : 'Filesystem',
-        bytes: storageBytes(claim.spec?.resources?.requests?.storage),
-      },
-    ]),
-  );
+export function diskClaims({ usable, media }: Pick<ClaimsPlan, 'usable' | 'media'>): Map<string, DiskClaim> {
+  const mounts = new Map<string, string>();
+  const describe = (disk: string, claim: PersistentVolumeClaim, base: DiskBase | undefined): DiskClaim => ({
+    volumeMode: volumeModeOf(claim),
+    bytes: storageBytes(claim.spec?.resources?.requests?.storage),
+    ...(base ? { base: describeBase(disk, base, mounts) } : {}),
+  });
+  return new Map([
+    ...usable.map(({ disk, claim, base }) => [disk, describe(disk, claim, base)] as const),
+    ...media.map(({ disk, base }) => [disk, describe(disk, base.claim, base)] as const),
+  ]);
+}
+
+const volumeModeOf = (claim: PersistentVolumeClaim): 'Block' | 'Filesystem' =>
+  claim.spec?.volumeMode === 'Block' ? 'Block' : 'Filesystem';
+
+/** @param mounts by claim, the disk that it is mounted for: a pod has each claim once */
+function describeBase(
+  disk: string,
+  { image, claim, metadata, flatten }: DiskBase,
+  mounts: Map<string, string>,
+): NonNullable<DiskClaim['base']> {
+  const claimName = claim.metadata.name;
+  const mount = mounts.get(claimName) ?? disk;
+  mounts.set(claimName, mount);
+  const { format, bytes, virtualBytes } = metadata;
+  return { image, claimName, mount, volumeMode: volumeModeOf(claim), format, bytes, virtualBytes, flatten };
 }
 
 /** A claim somebody else made may use any form of quantity; what cannot be read bounds nothing. */

@@ -1,5 +1,11 @@
 /** Spec and what was observed → machine description: everything that the launcher needs to know. */
-import { type MachineDescription, type MachineDisk, POD_PATH } from '../../crds/machine-description.ts';
+import {
+  type MachineBase,
+  type MachineDescription,
+  type MachineDisk,
+  POD_PATH,
+} from '../../crds/machine-description.ts';
+import { IMAGE_FILE, type ImageFormat } from '../../crds/mover.ts';
 import { parseBytes } from '../../crds/quantity.ts';
 import type { DiskSpec, VirtualMachineSpec } from '../../crds/virtual-machine.ts';
 import { deriveMac, deriveSerial } from './names.ts';
@@ -20,6 +26,18 @@ export interface DiskClaim {
   volumeMode: 'Filesystem' | 'Block';
   /** Bytes that the claim was made for. */
   bytes: number;
+  /** The image that the disk still needs, or that is in the drive. */
+  base?: {
+    image: string;
+    claimName: string;
+    /** The disk for which the claim is mounted: two disks may be made from one image. */
+    mount: string;
+    volumeMode: 'Filesystem' | 'Block';
+    format: ImageFormat;
+    bytes: number;
+    virtualBytes: number;
+    flatten: boolean;
+  };
 }
 
 export interface MachineInput {
@@ -92,6 +110,7 @@ function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
   };
   const { source } = disk;
   if (source?.claim) described.source = `claim ${source.claim.name}`;
+  if (source?.image) described.source = `image ${source.image.name}`;
   if (source?.containerImage) described.source = `containerImage ${source.containerImage.image}`;
   if (source !== undefined) described.backend = describeBackend(input, disk, source);
   if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
@@ -114,7 +133,7 @@ function describeLimits(limits: DiskSpec['limits']): MachineDisk['limits'] {
 function describeBackend(
   input: MachineInput,
   disk: DiskSpec,
-  { containerImage, blank }: NonNullable<DiskSpec['source']>,
+  { containerImage, blank, image }: NonNullable<DiskSpec['source']>,
 ): MachineDisk['backend'] {
   if (containerImage) {
     const overlay = {
@@ -127,11 +146,37 @@ function describeBackend(
       : { type: 'image', directory, path: containerImage.path, overlay };
   }
   const claim = input.claims.get(disk.name);
+  if (image) return describeFromImage(disk, claim);
   if (claim?.volumeMode === 'Block') return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}` };
   const path = `${POD_PATH.disks}/${disk.name}/disk.img`;
   if (!blank || !claim) return { type: 'file', path, format: 'raw' };
   const create = { maxBytes: claim.bytes, ...(disk.preallocate ? { preallocate: true as const } : {}) };
   return { type: 'file', path, format: 'raw', create };
+}
+
+/** A drive has the image itself in it; a disk is an overlay, for as long as it needs the image. */
+function describeFromImage(disk: DiskSpec, claim: DiskClaim | undefined): MachineDisk['backend'] {
+  const base = claim?.base && describeBase(claim.base);
+  if (disk.device === 'cdrom') return base && { type: 'base', base };
+  const onBase = base ? { base, ...(claim?.base?.flatten ? { flatten: true as const } : {}) } : {};
+  if (claim?.volumeMode === 'Block') {
+    return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}`, format: 'qcow2', ...onBase };
+  }
+  const path = `${POD_PATH.disks}/${disk.name}/disk.qcow2`;
+  const create = claim ? { create: { maxBytes: claim.bytes } } : {};
+  return { type: 'file', path, format: 'qcow2', ...create, ...onBase };
+}
+
+function describeBase({
+  mount,
+  volumeMode,
+  format,
+  bytes,
+  virtualBytes,
+}: NonNullable<DiskClaim['base']>): MachineBase {
+  return volumeMode === 'Block'
+    ? { type: 'block', path: `${POD_PATH.blockBases}/${mount}`, format, bytes, virtualBytes }
+    : { type: 'file', path: `${POD_PATH.bases}/${mount}/${IMAGE_FILE[format]}`, format, bytes, virtualBytes };
 }
 
 function describeCloudInit({ name, uid, spec }: MachineInput): MachineDescription['cloudInit'] {

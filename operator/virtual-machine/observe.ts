@@ -1,11 +1,14 @@
 /** Gathers a VM's world from the caches, with a look at the API server where a cache is not proof enough. */
 import { ANNOTATION, LABEL, MANAGED_BY } from '../../crds/api.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
+import { imageClaimName } from '../image/names.ts';
 import type { StoredImage } from '../image/resources.ts';
 import type { Cache } from '../kube/cache.ts';
 import type { KubeClient } from '../kube/client.ts';
+import { orNotFound } from '../kube/errors.ts';
 import {
   type CoreEvent,
   events,
@@ -13,11 +16,14 @@ import {
   type Node,
   type PersistentVolumeClaim,
   type Pod,
+  storageclasses,
 } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
 import { orphanLeases } from '../ownership/orphans.ts';
+import { baseRecordOf } from './bases.ts';
 import { neededClaims } from './claims.ts';
 import { isHeard, launcherStartedAt, missedFrom } from './contact.ts';
+import { classesToAsk } from './growth.ts';
 import type { NodeLeases } from './node-lease.ts';
 import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
@@ -59,6 +65,7 @@ export async function observe(sources: Sources, namespace: string, name: string)
     if (lease) leases.set(claim.metadata.uid, lease);
   }
   const contacts = contactsOf(sources.launchers, pods);
+  const { images, imageClaims } = imagesOf(caches, namespace, vm, claims);
   return {
     now,
     listeningSince: sources.listeningSince(),
@@ -67,6 +74,8 @@ export async function observe(sources: Sources, namespace: string, name: string)
     vm,
     pods,
     claims,
+    images,
+    imageClaims,
     leases,
     ownLeases,
     orphanLeases: await orphanLeases(
@@ -76,12 +85,38 @@ export async function observe(sources: Sources, namespace: string, name: string)
       now,
     ),
     nodes: [...caches.nodes.list()],
+    expandableClasses: await expandable(sources.client, vm ? classesToAsk(vm, claims) : []),
     silentNodes: await silentNodes(sources, pods, contacts, now),
     operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
     contacts,
     warnings: await warningsOf(sources, pods),
     defaults: sources.defaults,
   };
+}
+
+/** The images of a VM's disks, and their claims: by the images' names, and by what the disks say that they need. */
+function imagesOf(
+  caches: Caches,
+  namespace: string,
+  vm: VirtualMachine | undefined,
+  claims: ReadonlyMap<string, PersistentVolumeClaim>,
+): Pick<World, 'images' | 'imageClaims'> {
+  const images = new Map<string, VirtualMachineImage>();
+  const imageClaims = new Map<string, PersistentVolumeClaim>();
+  const look = (name: string | undefined): void => {
+    const claim = name === undefined ? undefined : caches.claims.get(`${namespace}/${name}`);
+    if (claim) imageClaims.set(claim.metadata.name, claim);
+  };
+  for (const { source } of vm?.spec.disks ?? []) {
+    if (!source?.image) continue;
+    const { name } = source.image;
+    const image = caches.images.get(`${namespace}/${name}`) as VirtualMachineImage | undefined;
+    if (!image) continue;
+    images.set(name, image);
+    look(imageClaimName(name, image.spec.source));
+  }
+  for (const claim of claims.values()) look(baseRecordOf(claim)?.claim);
+  return { images, imageClaims };
 }
 
 function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<string, LauncherContact> {
@@ -118,6 +153,16 @@ async function silentNodes(
     if (since !== undefined) silent.set(node, since);
   }
   return silent;
+}
+
+/** Asked for only when a claim is to grow, which is rare. */
+async function expandable(client: KubeClient, names: Iterable<string>): Promise<Set<string>> {
+  const allow = new Set<string>();
+  for (const name of names) {
+    const found = await orNotFound(client.get(storageclasses, { name }));
+    if (found?.allowVolumeExpansion === true) allow.add(name);
+  }
+  return allow;
 }
 
 /** Milliseconds that a pod may take to start before its events are asked for. */

@@ -14,7 +14,9 @@ import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
 import { leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
+import { type Growth, planGrowth } from './growth.ts';
 import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
 import {
@@ -36,7 +38,10 @@ import type { World } from './world.ts';
 
 export type Action =
   | { type: 'CreateClaim'; claim: Draft<PersistentVolumeClaim> }
+  | { type: 'GrowClaim'; claim: PersistentVolumeClaim; size: string }
   | { type: 'SetClaimOwner'; claim: PersistentVolumeClaim; owners: readonly object[] }
+  /** The disk in the claim needs its image no more. */
+  | { type: 'LetGoOfBase'; claim: PersistentVolumeClaim }
   | { type: 'TakeLease'; lease: Draft<Lease>; replaces: Lease | undefined }
   | { type: 'CreatePod'; pod: Draft<Pod> }
   /** Ends the launcher: the kubelet gives the guest `graceSeconds`, or what the pod says. */
@@ -62,6 +67,8 @@ export interface Decision {
   lastRun: LastRun | undefined;
   crashLoop: CrashLoop | undefined;
   claims: ClaimsPlan;
+  /** What is not as large yet as it should be. */
+  growth: Growth | undefined;
   /** What the running machine was made as, and what the next start would make of the spec. */
   running: MachineDescription | undefined;
   wanted: MachineDescription;
@@ -120,7 +127,7 @@ export function planVirtualMachine(world: World): Plan {
     incarnation,
     spec: vm.spec,
     resolved,
-    claims: diskClaims(claims.usable),
+    claims: diskClaims(claims),
     channel: world.defaults.channel,
   });
 
@@ -143,6 +150,16 @@ export function planVirtualMachine(world: World): Plan {
     };
   }
 
+  if (alive?.own) {
+    const report = world.contacts.get(alive.pod.metadata.uid)?.report;
+    for (const { disk, claim, base } of claims.usable) {
+      if (!base || !isIndependent(report, disk)) continue;
+      plan.actions.push({ type: 'LetGoOfBase', claim });
+      const owners = ownersWithout(base.claim, claim);
+      if (owners) plan.actions.push({ type: 'SetClaimOwner', claim: base.claim, owners });
+    }
+  }
+
   const last = runs.filter((run) => run.own && run.end).at(-1);
   // The last pod that finished is kept, also beside the one that runs: its logs are the guest's last words, and it
   // is the record of how it ended should the status be lost. A fence is no such record: it goes with the taint.
@@ -154,6 +171,9 @@ export function planVirtualMachine(world: World): Plan {
     plan.after = earliest([plan.after, live.after]);
     running = live.machine;
   }
+
+  const growth = planGrowth(world, vm);
+  for (const each of growth.grow) plan.actions.push({ type: 'GrowClaim', ...each });
 
   const stage = stageOf(world, vm, alive, wish, wait);
   for (const each of operations.commands) {
@@ -170,13 +190,14 @@ export function planVirtualMachine(world: World): Plan {
     lastRun,
     crashLoop,
     claims,
+    growth: growth.waits,
     running,
     wanted,
     resolved,
     stage,
     wait: wait ?? stage.wait,
   };
-  plan.after = earliest([plan.after, operations.expiresIn, stage.after]);
+  plan.after = earliest([plan.after, operations.expiresIn, stage.after, growth.after]);
   return plan;
 }
 

@@ -216,6 +216,7 @@ function attachDisk(
     );
     return;
   }
+  attachBase(disk, claims, attached, mount);
   const name = claimOf(vm.metadata.name, disk);
   if (name === undefined) return;
   const volume: Volume = { name: volumeName, persistentVolumeClaim: { claimName: name } };
@@ -224,6 +225,25 @@ function attachDisk(
     attached.devices.push({ name: volumeName, devicePath: `${POD_PATH.blockDevices}/${disk.name}` });
   } else {
     mount(volume, `${POD_PATH.disks}/${disk.name}`);
+  }
+}
+
+/** The image that the disk needs, read-only, once for all disks that are made from it. */
+function attachBase(
+  disk: DiskSpec,
+  claims: PodInput['claims'],
+  attached: Attached,
+  mount: (volume: Volume, path: string, readOnly?: boolean) => void,
+): void {
+  const base = claims.get(disk.name)?.base;
+  if (base === undefined || base.mount !== disk.name) return;
+  const name = `base-${disk.name}`;
+  const { claimName } = base;
+  if (base.volumeMode === 'Block') {
+    attached.volumes.push({ name, persistentVolumeClaim: { claimName, readOnly: true } });
+    attached.devices.push({ name, devicePath: `${POD_PATH.blockBases}/${disk.name}` });
+  } else {
+    mount({ name, persistentVolumeClaim: { claimName } }, `${POD_PATH.bases}/${disk.name}`, true);
   }
 }
 

@@ -93,8 +93,12 @@ function matchesSelector(node: Node, selector: Readonly<Record<string, string>> 
   return Object.entries(selector ?? {}).every(([key, value]) => node.metadata.labels?.[key] === value);
 }
 
+/** Whether Vmstead makes the disk's claim. */
+export const hasOwnClaim = ({ source, device }: DiskSpec): boolean =>
+  source?.blank !== undefined || (source?.image !== undefined && device !== 'cdrom');
+
 /** Name of the claim that holds a disk's data, or nothing for a disk that has none. */
 export function claimOf(vm: string, disk: DiskSpec): string | undefined {
   if (disk.source?.claim) return disk.source.claim.name;
-  return disk.source?.blank ? claimName(vm, disk.name) : undefined;
+  return hasOwnClaim(disk) ? claimName(vm, disk.name) : undefined;
 }

@@ -48,8 +48,14 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
     const held = lease?.spec?.holderIdentity;
     if (held === holder) continue;
     if (lease && held !== undefined && !mayReplace(world, lease, input.runs)) {
-      const owner = lease.metadata.labels?.[LABEL.vm] ?? 'unknown';
+      const { [LABEL.vm]: owner = 'unknown', [LABEL.image]: image } = lease.metadata.labels ?? {};
       plan.after = ORPHAN_AFTER;
+      if (image !== undefined) {
+        return {
+          reason: 'ClaimInUse',
+          message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is being copied into VirtualMachineImage ${image} (pod ${held}); the VM starts when that is done.`,
+        };
+      }
       return {
         reason: 'ClaimInUse',
         message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is used by VirtualMachine ${owner} (pod ${held}); stop that VM, or give this one another claim.`,
@@ -68,7 +74,7 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
       namespace: world.namespace,
       description: wanted,
       resolved: input.resolved,
-      claims: diskClaims(claims.usable),
+      claims: diskClaims(claims),
       image: world.defaults.launcherImage,
       imagePullPolicy: world.defaults.launcherImagePullPolicy,
     }),

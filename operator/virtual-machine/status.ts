@@ -108,8 +108,29 @@ function disksOf({ vm, running, wanted, stage, claims }: Decision) {
       ...(claimName === undefined ? {} : { claimName }),
       ...(capacity === undefined ? {} : { capacity }),
       ...(told === undefined ? {} : toldOf(told)),
+      ...baseOf(vm, claims, name, told),
     };
   });
+}
+
+/** In steps: each one is a write. */
+const COPIED_STEP = 5;
+
+/** A disk is Linked until its launcher says otherwise; without a record of its image it is independent. */
+function baseOf(
+  vm: Decision['vm'],
+  { usable }: Decision['claims'],
+  disk: string,
+  told: DiskReport | undefined,
+): Pick<NonNullable<VirtualMachineStatus['disks']>[number], 'base'> {
+  const found = usable.find((each) => each.disk === disk);
+  const image = vm.spec.disks?.find(({ name }) => name === disk)?.source?.image?.name;
+  if (!found || image === undefined) return {};
+  if (!found.base) return { base: { image, state: 'Independent' } };
+  const { state = 'Linked', copiedBytes = 0, totalBytes = 0 } = told?.base ?? {};
+  const percent = Math.floor((copiedBytes / Math.max(totalBytes, 1)) * (100 / COPIED_STEP)) * COPIED_STEP;
+  const copied = state === 'Copying' && totalBytes > 0 ? { copied: `${percent}%` } : {};
+  return { base: { image: found.base.image, state, ...copied } };
 }
 
 /** What the launcher says of a disk, for people. */
@@ -159,6 +180,7 @@ function conditionsOf(
     ['Running', running],
     ['GuestReady', guestReadyOf(decision, running)],
     ['DisksReady', disksReadyOf(decision)],
+    ['DisksGrown', decision.growth && { status: 'False', ...decision.growth }],
     ['Accelerated', acceleratedOf(decision)],
     ['ControlReachable', stage.control],
     ['AgentConnected', agentOf(decision)],
@@ -284,8 +306,11 @@ function pausedOf({ stage }: Decision, running: Draft): Draft | undefined {
 /** The reasons for which nothing goes on until a person acts. */
 const STALLED = new Set([
   'CrashLoopBackOff',
+  'ClaimIsImage',
   'ClaimNotOurs',
   'ClaimLost',
+  'ImageLost',
+  'ImageTooLarge',
   'PodRefused',
   'PodSecurityRefused',
   'LimitRangeRefused',

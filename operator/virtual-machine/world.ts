@@ -1,6 +1,7 @@
 /** What one reconcile of a VM sees: gathered once, then only read. */
 import type { LauncherReport } from '../../crds/channel.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
+import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 
@@ -38,6 +39,10 @@ export interface World {
   pods: readonly Pod[];
   /** Claims of this namespace that the VM's disks use or would use, by name. */
   claims: ReadonlyMap<string, PersistentVolumeClaim>;
+  /** Images that the VM's disks name. */
+  images: ReadonlyMap<string, VirtualMachineImage>;
+  /** Claims of images that the VM's disks begin as, or still need, by name. */
+  imageClaims: ReadonlyMap<string, PersistentVolumeClaim>;
   /** Claim leases of this namespace by the claim's UID. */
   leases: ReadonlyMap<string, Lease>;
   /** Claim leases that name this VM. */
@@ -45,6 +50,8 @@ export interface World {
   /** Names of leases whose holder has no pod object, by a look at the API server itself. */
   orphanLeases: ReadonlySet<string>;
   nodes: readonly Node[];
+  /** Storage classes that allow expansion, of those of claims that are to grow. */
+  expandableClasses: ReadonlySet<string>;
   /** Nodes whose kubelet no longer renews its lease, and since when; looked up only where a launcher is not heard. */
   silentNodes: ReadonlyMap<string, string>;
   operations: readonly VirtualMachineOperation[];

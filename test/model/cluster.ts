@@ -196,6 +196,8 @@ export class ModelCluster {
       vm: seen.vms.get(name),
       pods,
       claims: seen.claims,
+      images: new Map(),
+      imageClaims: new Map(),
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter((lease) => lease.metadata.labels?.[LABEL.vm] === name),
       // Always the API server's own word, as in observe().
@@ -205,6 +207,7 @@ export class ModelCluster {
           .map((lease) => lease.metadata.name),
       ),
       nodes: [node(this.nodeReady, this.now)],
+      expandableClasses: new Set<string>(),
       silentNodes: new Map<string, string>(),
       operations: [...seen.operations.values()].filter((each) => each.spec.virtualMachine === name),
       contacts: this.contacts,
