@@ -8,6 +8,7 @@ import type {
   V1PersistentVolumeClaim,
   V1Pod,
   V1Secret,
+  V1StorageClass,
   V1TokenReview,
 } from '@kubernetes/client-node';
 import type { KubeObject, Stored } from './object.ts';
@@ -58,6 +59,7 @@ export type Lease = Stored<V1Lease>;
 export type EndpointSlice = Stored<V1EndpointSlice>;
 export type Secret = Stored<V1Secret>;
 export type ConfigMap = Stored<V1ConfigMap>;
+export type StorageClass = Stored<V1StorageClass>;
 export type TokenReview = Stored<V1TokenReview>;
 
 export const pods = define<Pod>('v1', 'Pod', 'pods');
@@ -78,6 +80,12 @@ export const leases = define<Lease>('coordination.k8s.io/v1', 'Lease', 'leases')
 export const endpointslices = define<EndpointSlice>('discovery.k8s.io/v1', 'EndpointSlice', 'endpointslices');
 export const secrets = define<Secret>('v1', 'Secret', 'secrets');
 export const configmaps = define<ConfigMap>('v1', 'ConfigMap', 'configmaps');
+export const storageclasses = define<StorageClass>(
+  'storage.k8s.io/v1',
+  'StorageClass',
+  'storageclasses',
+  'Cluster',
+);
 export const tokenreviews = define<TokenReview>(
   'authentication.k8s.io/v1',
   'TokenReview',

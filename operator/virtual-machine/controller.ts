@@ -4,7 +4,7 @@ import type { OperatorDeps } from '../deps.ts';
 import { imageOfLabel } from '../image/observe.ts';
 import { Controller, type Outcome } from '../kube/controller.ts';
 import type { SharedCaches } from '../shared-caches.ts';
-import { carryOut, type Hands, RefusedError, writeStatus } from './apply.ts';
+import { carryOut, GrowthRefusedError, type Hands, RefusedError, writeStatus } from './apply.ts';
 import { mayWait } from './calm.ts';
 import { neededClaims } from './claims.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
@@ -165,6 +165,10 @@ class Reconciler {
       }
     } catch (error) {
       if (error instanceof RefusedError) refusal = error.wait;
+      else if (error instanceof GrowthRefusedError && plan.decision) {
+        plan.decision.growth = { reason: 'GrowthRefused', message: error.message };
+        plan.after = earliest([plan.after, REFUSED_AGAIN]);
+      }
       else failure = error;
     }
     const settling = this.#settling(key, world, plan, refusal);

@@ -255,9 +255,49 @@ describe('Vmstead may change about a pod', () => {
     return await answer(client.patch(pods, ref, change, { dryRun: true }));
   };
 
+  /** The machine description, changed. */
+  const machine = (change: (json: string) => string) => {
+    const json: string = launcher().metadata.annotations['vmstead.io/machine'];
+    return { metadata: { annotations: { 'vmstead.io/machine': change(json) } } };
+  };
+
+  it('as operator: what its machine is like', async () => {
+    const change = machine((json) => json.replace(/}$/, ',"revision":1,"a":"\\"vm\\":"}'));
+    expect(await patch('operator', change)).toBe('accepted');
+  });
+
   it.each([
     ['operator', 'labels', () => ({ metadata: { labels: { a: 'b' } } })],
-    ['operator', 'annotations', () => ({ metadata: { annotations: { 'vmstead.io/machine': '{}' } } })],
+    ['operator', 'annotations', () => ({ metadata: { annotations: { a: 'b' } } })],
+    ['operator', 'its machine into none', () => machine(() => '{}')],
+    ['operator', 'its machine away', () => ({ metadata: { annotations: { 'vmstead.io/machine': null } } })],
+    [
+      'operator',
+      "its machine into another VM's",
+      () => machine((json) => json.replace('"name":"web"', '"name":"db"')),
+    ],
+    [
+      'operator',
+      "its machine into another life's",
+      () => machine((json) => json.replace(/"incarnation":1,/, '"incarnation":2,')),
+    ],
+    [
+      'operator',
+      'its machine, said twice',
+      () => machine((json) => json.replace(/}$/, ',"vm":{"namespace":"default","name":"db","uid":"x"}}')),
+    ],
+    [
+      'operator',
+      'its machine into a large one',
+      () => machine((json) => json.replace(/}$/, `,"x":"${'x'.repeat(131_072)}"}`)),
+    ],
+    [
+      'operator',
+      'its machine and something else',
+      () => ({
+        metadata: { ...machine((json) => json.replace(/}$/, ',"revision":1}')).metadata, labels: { a: 'b' } },
+      }),
+    ],
     ['operator', 'owners', () => ({ metadata: { ownerReferences: null } })],
     ['operator', 'the image', () => image],
     ['uninstall', 'labels', () => ({ metadata: { labels: { a: 'b' } } })],

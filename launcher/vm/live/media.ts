@@ -3,7 +3,6 @@ import type { DiskReport } from '../../../crds/channel.ts';
 import type { MachineDisk } from '../../../crds/machine-description.ts';
 import type { QmpClient } from '../../qmp/client.ts';
 import type { BlockInfo } from '../../qmp/commands.ts';
-import { QmpClosedError } from '../../qmp/errors.ts';
 import { driveId } from './qdev.ts';
 
 /** Milliseconds that a guest has to give a medium back that it has locked: it may still be using it. */
@@ -44,16 +43,12 @@ export async function moveMedium(
   return 'Empty';
 }
 
+/** QEMU passes the wish on to a guest that has locked its tray, and says nothing of that. */
 async function open(qmp: QmpClient, id: string, block: BlockInfo, force: boolean): Promise<void> {
   if (block.tray_open) return;
-  try {
-    await qmp.execute('blockdev-open-tray', { id, force });
-  } catch (error) {
-    if (error instanceof QmpClosedError || force) throw error;
-    throw new Error(
-      `the guest has locked the tray and was asked to open it; it is opened by force ${PATIENCE / 1000} s after it was first asked`,
-    );
-  }
+  await qmp.execute('blockdev-open-tray', { id, force });
   if (force || !block.locked) return;
-  throw new Error('the guest was asked to open the tray');
+  throw new Error(
+    `the guest has locked the tray and was asked to open it; ${PATIENCE / 1000} s after it was first asked it is opened by force`,
+  );
 }
