@@ -2,6 +2,7 @@
 import * as z from 'zod';
 import { diskLimits, machineDisk } from './machine-description.ts';
 import { moverProgress } from './mover.ts';
+import { restoreReport, snapshotOrder, snapshotReport } from './snapshot-order.ts';
 
 export const CHANNEL_PATH = '/v1/channel';
 export const CHANNEL_PROTOCOL = 'vmstead-channel';
@@ -70,6 +71,10 @@ export const launcherReport = z.strictObject({
   disks: z.array(diskReport).max(64).optional(),
   /** The last change of the machine that was carried out, as far as QEMU let it. */
   revision: z.int().optional(),
+  /** Every snapshot whose layers are in the disks' claims, oldest first. */
+  snapshots: z.array(snapshotReport).max(32).optional(),
+  /** The snapshot that this life of the VM began with. */
+  restored: restoreReport.optional(),
   /** ISO times. */
   machineReadyAt: text.optional(),
   guestUpAt: text.optional(),
@@ -78,6 +83,9 @@ export type LauncherReport = z.infer<typeof launcherReport>;
 
 /** Of a launcher that changes a machine while it runs. */
 export const LIVE_FEATURE = 'live';
+
+/** Of a launcher that takes snapshots. */
+export const SNAPSHOT_FEATURE = 'snapshots';
 
 /** `quit`: end QEMU now, without waiting for the guest. */
 const commandName = z.enum(['pause', 'resume', 'reset', 'quit']);
@@ -112,6 +120,14 @@ export const downMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('command'), id: text, name: commandName }),
   /** How the disks of the machine are to be now; said again until a report has the revision. Needs LIVE_FEATURE. */
   z.strictObject({ type: z.literal('machine'), revision: z.int(), disks: z.array(machineDisk).max(64) }),
+  /** Answered by a result when it is done; what is done already is no error. Needs SNAPSHOT_FEATURE. */
+  z.strictObject({
+    type: z.literal('snapshot'),
+    id: text,
+    take: snapshotOrder.optional(),
+    /** UID of a snapshot to let go of. */
+    forget: text.optional(),
+  }),
   /** The VM belongs to another launcher, or to none: stop at once. */
   z.strictObject({ type: z.literal('disowned'), reason: text }),
   /** Echo of a heartbeat: a launcher that hears none for HEARTBEAT_DEADLINE dials again. */

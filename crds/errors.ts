@@ -36,6 +36,14 @@ export const ERRORS = {
     action:
       'Read the message: it names what is wrong. kubectl get vmsnap shows the others; spec.lastValid takes the newest that is whole.',
   },
+  SnapshotNoRoom: {
+    meaning: 'There is no room for a snapshot; nothing was touched.',
+    action: 'Enlarge the claim that the message names, or delete older snapshots.',
+  },
+  SnapshotWaits: {
+    meaning: 'A snapshot cannot be taken just now, and is tried again by itself.',
+    action: 'Nothing; the message says what is waited for.',
+  },
   QemuFailed: {
     meaning: 'QEMU ended by itself with an error.',
     action: 'Read the last lines of kubectl vm logs --previous; they hold the words of QEMU.',

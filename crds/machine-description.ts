@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { imageFormat } from './mover.ts';
+import { restoreOrder } from './snapshot-order.ts';
 
 /** Where things are in a launcher pod. Without a cluster the description names other paths. */
 export const POD_PATH = {
@@ -161,6 +162,8 @@ export const machineDescription = z.strictObject({
   hotplugPorts: z.int(),
   /** Seconds that the guest has after the power button. */
   terminationGracePeriodSeconds: z.int(),
+  /** A snapshot to go back to before the guest runs; carried out once. */
+  restore: restoreOrder.optional(),
   /** TCP port of /metrics on the pod's IP. */
   metricsPort: z.int().optional(),
   /** How the operator is reached; absent without a cluster. */
@@ -196,6 +199,7 @@ export const runResult = z.enum([
   'MachineRefused',
   'DiskBusy',
   'DiskUnusable',
+  'SnapshotUnusable',
 ]);
 
 export type RunResult = z.infer<typeof runResult>;

@@ -1,9 +1,10 @@
 /** Everything beside QEMU itself: logs, serial, console, guest, channel, metrics. None of it can end the VM. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import pino from 'pino';
-import { LIVE_FEATURE } from '../crds/channel.ts';
+import { LIVE_FEATURE, SNAPSHOT_FEATURE } from '../crds/channel.ts';
 import { ChannelClient } from './channel/client.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
+import { guestAgent } from './guest/freeze.ts';
 import { listenForReady } from './guest/ready.ts';
 import type { EarlyLog, Log } from './log.ts';
 import { DEVICE_ID } from './machine/devices.ts';
@@ -14,6 +15,7 @@ import { guestLines } from './serial/guest-lines.ts';
 import { unblockedStdout } from './serial/output.ts';
 import { FileTail } from './serial/tail.ts';
 import { serveViewers } from './serial/viewers.ts';
+import { Snapshots } from './snapshot/snapshots.ts';
 import { carryOut } from './vm/commands.ts';
 import { flattenDisks } from './vm/flatten.ts';
 import { LiveDisks } from './vm/live/live-disks.ts';
@@ -69,11 +71,15 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             launcherVersion: process.env.VMSTEAD_VERSION ?? 'dev',
             incarnation: description.incarnation,
             restarts: life.record.restarts,
-            features: [LIVE_FEATURE],
+            features: [LIVE_FEATURE, SNAPSHOT_FEATURE],
           },
-          report: () => ({ type: 'report', report: report(vm, facts, live, bases) }),
+          report: () => ({ type: 'report', report: report(vm, facts, live, bases, snapshots) }),
           machine: (revision, disks) => void live.want(revision, disks),
           command: (id, command) => carryOut(vm, id, command),
+          async snapshot(take, forget) {
+            if (take !== undefined) await snapshots.take(take);
+            if (forget !== undefined) await snapshots.forget(forget);
+          },
           disowned(reason) {
             const message = `the operator said that this launcher no longer owns the VM: ${reason}`;
             void vm.quit({ result: 'Disowned', message });
@@ -93,6 +99,13 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
     if (now.connected) up('Agent');
     channel?.changed();
   });
+  const snapshots = new Snapshots(
+    vm,
+    guestAgent(
+      (task) => agent.lend(task),
+      (frozen) => (frozen ? life.change({ frozen }) : life.forget('frozen')),
+    ),
+  );
   vm.onEvent.push((event) => {
     if (event.event === 'VSERPORT_CHANGE' && event.data.id === DEVICE_ID.agentPort)
       agent.setOpen(event.data.open);
@@ -112,6 +125,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
     async end() {
       ready[Symbol.dispose]();
       agent.end();
+      snapshots.end();
       viewers[Symbol.dispose]();
       await channel?.end();
       serial.end();

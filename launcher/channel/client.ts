@@ -11,6 +11,7 @@ import {
 } from '../../crds/channel.ts';
 import { VmsteadError } from '../../crds/errors.ts';
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
+import type { SnapshotOrder } from '../../crds/snapshot-order.ts';
 import type { Log } from '../log.ts';
 import { LineSplitter } from '../qmp/lines.ts';
 import { dial } from './dial.ts';
@@ -28,6 +29,8 @@ interface ChannelOptions {
   machine?: (revision: number, disks: MachineDisk[]) => void;
   /** Rejects with a VmsteadError for the person who asked. */
   command: (id: string, name: CommandName) => Promise<void>;
+  /** Rejects like `command`. Absent where there are no disks. */
+  snapshot?: (take: SnapshotOrder | undefined, forget: string | undefined) => Promise<void>;
   disowned: (reason: string) => void;
 }
 
@@ -134,13 +137,16 @@ export class ChannelClient {
     }
     const message = parsed.data;
     if (message.type === 'disowned') this.options.disowned(message.reason);
-    else if (message.type === 'command') void this.carryOut(message.id, message.name);
-    else if (message.type === 'machine') this.options.machine?.(message.revision, message.disks);
+    else if (message.type === 'command') {
+      void this.answer(message.id, () => this.options.command(message.id, message.name));
+    } else if (message.type === 'snapshot') {
+      void this.answer(message.id, async () => this.options.snapshot?.(message.take, message.forget));
+    } else if (message.type === 'machine') this.options.machine?.(message.revision, message.disks);
   }
 
-  private async carryOut(id: string, name: CommandName): Promise<void> {
+  private async answer(id: string, task: () => Promise<void>): Promise<void> {
     try {
-      await this.options.command(id, name);
+      await task();
       // The report before the result: who waits for the result sees the new state.
       this.changed();
       this.send({ type: 'result', id });

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdtempSync,
@@ -29,7 +28,6 @@ import {
   unhashed,
   withActive,
   withChecksum,
-  withFreshActive,
   withoutSnapshot,
   withSnapshot,
 } from './layers.ts';
@@ -76,9 +74,7 @@ describe('the tree', () => {
     expect(names(after)).toEqual(['disk.2.qcow2', 'disk.img']);
     expect(after.snapshots).toMatchObject([{ uid: 'b', layer: 'disk.img' }]);
     expect(after.layers[0]).not.toHaveProperty('sha256');
-    const none = collected(withoutSnapshot(after, 'b'));
-    expect(nextMerge(none)).toBeUndefined();
-    expect(nextMerge(withFreshActive(none))).toEqual({ into: 'disk.img', from: 'disk.2.qcow2' });
+    expect(nextMerge(collected(withoutSnapshot(after, 'b')))).toBeUndefined();
   });
 
   test('a list in a circle, or with a hole, is refused', () => {
@@ -160,7 +156,7 @@ test('whatever is snapshotted, restored, deleted and merged in whichever order: 
           model.publish(collected(restored(model.tree, `r${index}`, uid)));
           model.disk = [...model.kept.get(uid)!];
         } else if (what === 'roll back' && model.tree.before !== undefined) {
-          model.publish(collected(rolledBack(model.tree, model.tree.restored!)));
+          model.publish(collected(rolledBack(model.tree, model.tree.restored!.uid)));
           model.disk = [...model.before!];
         } else if (what === 'settle') model.publish(collected(settled(model.tree)));
         else if (what === 'merge' || what === 'half a merge') {
@@ -264,8 +260,6 @@ describe('on a volume', () => {
     const offset = Number(header.readBigUInt64BE(8));
     expect(header.toString('ascii', offset, offset + header.readUInt32BE(16))).toBe('disk.1.qcow2');
     expect(Number(header.readBigUInt64BE(24))).toBe(1 << 20);
-    expect(
-      execFileSync('od', ['-An', '-c', '-j120', '-N5', join(folder, 'disk.2.qcow2')], { encoding: 'utf8' }),
-    ).toMatch(/q\s+c\s+o\s+w\s+2/);
+    expect(header.toString('ascii', 120, 125)).toBe('qcow2');
   });
 });

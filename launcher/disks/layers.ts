@@ -35,6 +35,12 @@ const mark = z.strictObject({
   /** Every disk of the snapshot. */
   disks: z.array(z.string()),
   complete: z.boolean(),
+  /** The guest's memory is kept with it. */
+  memory: z.literal(true).optional(),
+  /** The guest's file systems were written out and held still. */
+  frozen: z.literal(true).optional(),
+  /** Milliseconds that the guest stood still. */
+  pause: z.int().optional(),
 });
 export type Mark = z.infer<typeof mark>;
 
@@ -43,8 +49,9 @@ const intent = z.strictObject({
   restore: z.string(),
   /** Absent: back to what was active before that restore. */
   snapshot: z.string().optional(),
+  /** The snapshot's memory is wanted as well. */
+  memory: z.literal(true).optional(),
 });
-export type Intent = z.infer<typeof intent>;
 
 export const layerTree = z.strictObject({
   version: z.literal(1),
@@ -54,9 +61,13 @@ export const layerTree = z.strictObject({
   layers: z.array(layer).min(1),
   snapshots: z.array(mark),
   /** The last restore that was carried out on this disk. */
-  restored: z.string().optional(),
+  restored: z
+    .strictObject({ uid: z.string(), snapshot: z.strictObject({ uid: z.string(), name: z.string() }) })
+    .optional(),
   /** What was active before it; kept until the restored VM is known to run. */
   before: file.optional(),
+  /** On the first disk: the memory that is to be loaded before anything runs on these layers. */
+  memory: z.string().optional(),
   intent: intent.optional(),
 });
 export type LayerTree = z.infer<typeof layerTree>;
@@ -102,25 +113,22 @@ function withActiveOn(tree: LayerTree, below: string): LayerTree {
 }
 
 /** Freezes the active layer and marks it: not complete before `completed`. */
-export function withSnapshot(
-  tree: LayerTree,
-  snapshot: Pick<Mark, 'uid' | 'name' | 'at' | 'disks'>,
-): LayerTree {
-  const frozen = tree.active;
-  const { uid, name, at, disks } = snapshot;
+export function withSnapshot(tree: LayerTree, snapshot: Omit<Mark, 'layer' | 'complete'>): LayerTree {
+  const layer = tree.active;
   return {
-    ...withActiveOn(tree, frozen),
-    snapshots: [...tree.snapshots, { uid, name, at, disks, layer: frozen, complete: false }],
+    ...withActiveOn(tree, layer),
+    snapshots: [...tree.snapshots, { ...snapshot, layer, complete: false }],
   };
 }
 
-/** A new active layer for a merge of the one that was active. */
-export function withFreshActive(tree: LayerTree): LayerTree {
-  return withActiveOn(tree, tree.active);
-}
-
-export function completed(tree: LayerTree, uid: string): LayerTree {
-  const snapshots = tree.snapshots.map((each) => (each.uid === uid ? { ...each, complete: true } : each));
+export function completed(
+  tree: LayerTree,
+  uid: string,
+  facts: Pick<Mark, 'frozen' | 'pause'> = {},
+): LayerTree {
+  const snapshots = tree.snapshots.map((each) =>
+    each.uid === uid ? { ...each, ...facts, complete: true } : each,
+  );
   return { ...tree, snapshots };
 }
 
@@ -136,23 +144,32 @@ export function withActive(tree: LayerTree, active: string): LayerTree {
 
 /** A new active layer on what the snapshot froze; what was active is kept as `before`. */
 export function restored(tree: LayerTree, restore: string, snapshot: string): LayerTree {
-  if (tree.restored === restore) return withoutIntent(tree);
+  if (tree.restored?.uid === restore) return withoutIntent(tree);
   const found = tree.snapshots.find((each) => each.uid === snapshot);
   if (found === undefined) {
     throw new VmsteadError('SnapshotUnusable', `the disk has no layer of snapshot ${snapshot}`);
   }
-  return { ...withoutIntent(withActiveOn(tree, found.layer)), restored: restore, before: tree.active };
+  return {
+    ...withoutIntent(withActiveOn(tree, found.layer)),
+    restored: { uid: restore, snapshot: { uid: found.uid, name: found.name } },
+    before: tree.active,
+  };
 }
 
 /** Undoes a restore whose VM never came to run. */
 export function rolledBack(tree: LayerTree, restore: string): LayerTree {
-  const { before, ...rest } = withoutIntent(tree);
-  if (tree.restored !== restore || before === undefined) return withoutIntent(tree);
+  const { before, memory: _memory, ...rest } = withoutIntent(tree);
+  if (tree.restored?.uid !== restore || before === undefined) return withoutIntent(tree);
   const { restored: _, ...undone } = rest;
   return { ...undone, active: before };
 }
 
 function withoutIntent({ intent: _, ...rest }: LayerTree): LayerTree {
+  return rest;
+}
+
+/** The memory is loaded, or will not be: what runs from now on changes the disks that it belongs to. */
+export function withoutMemory({ memory: _, ...rest }: LayerTree): LayerTree {
   return rest;
 }
 

@@ -13,7 +13,10 @@ type AgentCommand =
   | 'guest-ping'
   | 'guest-info'
   | 'guest-network-get-interfaces'
-  | 'guest-get-osinfo';
+  | 'guest-get-osinfo'
+  | 'guest-fsfreeze-freeze'
+  | 'guest-fsfreeze-thaw'
+  | 'guest-set-time';
 
 export class AgentClient {
   private readonly socket: Socket;

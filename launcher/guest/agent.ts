@@ -21,6 +21,8 @@ const ASK_INTERVAL = { first: 1000, later: 30_000 };
 interface AgentWatch {
   /** Whether the guest has the port open: without that there is nobody to ask. */
   setOpen(open: boolean): void;
+  /** The connection for one task at a time; undefined where the port is closed. */
+  lend<T>(task: (client: AgentClient | undefined) => Promise<T>): Promise<T>;
   end(): void;
 }
 
@@ -29,6 +31,14 @@ export function watchAgent(path: string, onFacts: (facts: AgentFacts) => void): 
   let open = false;
   let ended = false;
   let asking = false;
+  let client: AgentClient | undefined;
+  let turn: Promise<unknown> = Promise.resolve();
+  const lend = async <T>(task: (client: AgentClient | undefined) => Promise<T>): Promise<T> => {
+    const before = turn;
+    const mine = before.catch(() => {}).then(() => task(client));
+    turn = mine.catch(() => {});
+    return await mine;
+  };
   let last = '';
   const tell = (facts: AgentFacts) => {
     const text = JSON.stringify([facts, [...facts.addresses]]);
@@ -39,9 +49,9 @@ export function watchAgent(path: string, onFacts: (facts: AgentFacts) => void): 
   const watch = async () => {
     if (asking) return;
     asking = true;
-    const client = new AgentClient(path);
+    client = new AgentClient(path);
     while (open && !ended) {
-      const facts = await ask(client);
+      const facts = await lend((agent) => (agent === undefined ? Promise.resolve(NO_AGENT) : ask(agent)));
       if (open && !ended) tell(facts);
       const interval = facts.connected ? ASK_INTERVAL.later : ASK_INTERVAL.first;
       for (let waited = 0; waited < interval && open && !ended; waited += 1000) {
@@ -49,10 +59,12 @@ export function watchAgent(path: string, onFacts: (facts: AgentFacts) => void): 
       }
     }
     client.end();
+    client = undefined;
     asking = false;
     if (!ended) tell(NO_AGENT);
   };
   return {
+    lend,
     setOpen(now) {
       open = now;
       if (now) void watch();

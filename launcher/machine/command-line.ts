@@ -33,5 +33,11 @@ export function commandLine(description: MachineDescription, host: Host): string
     ...rng(),
     ...balloon(),
     ...pvpanic(),
+    ...incoming(host),
   ];
+}
+
+/** Nothing runs before the memory is there and the launcher says so. */
+function incoming(host: Host): string[] {
+  return host.incoming ? ['-S', '-incoming', 'defer'] : [];
 }

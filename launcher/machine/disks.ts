@@ -2,6 +2,7 @@
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
 import type { AsyncIo, BaseStorage, Host, PreparedDisk } from './host.ts';
 import { InvalidMachine } from './invalid-machine.ts';
+import { frozenNodes } from './layers.ts';
 import { diskPlace, IDE_SLOT, SCSI_SLOT, slot, USB_SLOT } from './pci.ts';
 import { type JsonOptions, json } from './quoting.ts';
 
@@ -82,6 +83,16 @@ function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
       // A raw node of fixed size: the overlay cannot outgrow the volume that it lies on.
       { driver: 'raw', 'node-name': `${node}-bound`, file: `${node}-file`, size: maxBytes },
       { driver: 'qcow2', 'node-name': node, file: `${node}-bound`, backing: `${node}-base`, ...top(disk) },
+    ];
+  }
+  if (disk.layers !== undefined) {
+    const base = disk.base === undefined ? null : baseNodes(index)[0];
+    const frozen = frozenNodes(node, disk.layers, aio, base);
+    return [
+      ...(base === null || disk.base === undefined ? [] : imageNodes(base, disk.base, aio)),
+      ...frozen.nodes,
+      protocolNode(`${node}-file`, disk, aio, false),
+      { driver: 'qcow2', 'node-name': node, file: `${node}-file`, backing: frozen.top, ...top(disk) },
     ];
   }
   if (disk.base !== undefined) {

@@ -1,5 +1,6 @@
 /** What the pure part of the launcher must know of its surroundings: found out before, never looked up here. */
 import type { ImageFormat } from '../../crds/mover.ts';
+import type { LayerStorage } from './layers.ts';
 
 /** Where the launcher and QEMU meet: all on one tmpfs. */
 export interface RunPaths {
@@ -40,6 +41,8 @@ export interface PreparedDisk extends Storage {
   base?: BaseStorage;
   /** The base is to be copied into it while the guest runs. */
   flatten?: true;
+  /** What it was frozen as by snapshots, the newest first. */
+  layers?: LayerStorage[];
 }
 
 export interface Host {
@@ -48,6 +51,8 @@ export interface Host {
   disks: readonly (PreparedDisk | null)[];
   /** The NoCloud seed, a raw image. */
   seed?: string;
+  /** QEMU waits for a memory before it runs anything. */
+  incoming?: boolean;
   /** UEFI code image; the variables' path is in the description. */
   uefiCode?: string;
   /** Without a cluster: the address and ports of this machine that stand for the pod's. */

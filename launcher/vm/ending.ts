@@ -18,6 +18,7 @@ export const EXIT_CODE: Readonly<Record<RunResult, number>> = {
   DiskBusy: 69,
   DiskUnusable: 70,
   Disowned: 71,
+  SnapshotUnusable: 72,
 };
 
 export interface Ending {

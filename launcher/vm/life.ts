@@ -5,8 +5,10 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { MachineDisk } from '../../crds/machine-description.ts';
+import type { RestoreReport } from '../../crds/snapshot-order.ts';
 import { errno } from '../errno.ts';
 import type { PreparedDisk } from '../machine/host.ts';
+import type { Incoming } from '../snapshot/at-start.ts';
 import type { Ending } from './ending.ts';
 import type { ProcessId } from './process.ts';
 
@@ -29,6 +31,14 @@ export interface LifeRecord {
   machine?: { revision: number; disks: MachineDisk[] };
   /** Of the last error that stopped the guest. */
   ioError?: { disk: number; noSpace: boolean };
+  /** A snapshot that is being taken, and whether a person had paused the guest before. */
+  snapshot?: { uid: string; paused: boolean };
+  /** The guest's file systems may be frozen by us. */
+  frozen?: boolean;
+  /** The memory that QEMU was started to wait for. */
+  incoming?: Incoming;
+  /** What this life of the VM began with. */
+  restored?: RestoreReport;
   /** How the guest's end was read, before QEMU is told to quit. */
   ending?: Ending;
 }
@@ -69,6 +79,11 @@ export class Life {
   /** Forgets what is not in `record`. */
   replace(record: LifeRecord): void {
     this.record = record;
+    this.save();
+  }
+
+  forget(...names: ('snapshot' | 'frozen' | 'incoming')[]): void {
+    for (const name of names) delete this.record[name];
     this.save();
   }
 

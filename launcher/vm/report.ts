@@ -1,6 +1,7 @@
 /** What the launcher tells the operator: all of it, each time. */
 import type { LauncherReport } from '../../crds/channel.ts';
 import type { AgentFacts } from '../guest/agent.ts';
+import type { Snapshots } from '../snapshot/snapshots.ts';
 import type { Bases } from './flatten.ts';
 import type { LiveDisks } from './live/live-disks.ts';
 import type { Vm } from './vm.ts';
@@ -8,9 +9,15 @@ import type { Vm } from './vm.ts';
 /** The channel bounds its texts. */
 const LONGEST_TEXT = 1024;
 
-export function report(vm: Vm, agent: AgentFacts, live: LiveDisks, bases: Bases): LauncherReport {
+export function report(
+  vm: Vm,
+  agent: AgentFacts,
+  live: LiveDisks,
+  bases: Bases,
+  snapshots: Snapshots,
+): LauncherReport {
   const { description, life } = vm.options;
-  const { machineReadyAt, guestUpAt, guestReady } = life.record;
+  const { machineReadyAt, guestUpAt, guestReady, restored } = life.record;
   const message = vm.message();
   const ioError = vm.state === 'IoError' ? vm.ioError() : undefined;
   return {
@@ -36,6 +43,8 @@ export function report(vm: Vm, agent: AgentFacts, live: LiveDisks, bases: Bases)
       return base === undefined ? disk : { ...disk, base };
     }),
     revision: live.revision,
+    snapshots: snapshots.report(),
+    ...(restored === undefined ? {} : { restored }),
     ...(machineReadyAt === undefined ? {} : { machineReadyAt }),
     ...(guestUpAt === undefined ? {} : { guestUpAt }),
   };

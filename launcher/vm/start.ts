@@ -9,6 +9,7 @@ import { commandLine } from '../machine/command-line.ts';
 import type { Host } from '../machine/host.ts';
 import type { LauncherPaths } from '../paths.ts';
 import { writeSeed } from '../seed/nocloud.ts';
+import { prepareLayers } from '../snapshot/at-start.ts';
 import type { Life } from './life.ts';
 import { type SpawnedQemu, spawnQemu } from './qemu.ts';
 
@@ -28,15 +29,16 @@ export interface StartOptions {
 export function startQemu(options: StartOptions): SpawnedQemu {
   const { description, paths, life, program, through = [], forwardFrom } = options;
   const machine = withKernelInside(description);
-  const { disks, claims } = prepareDisks(machine, asyncIo());
-  const host: Host = { run: paths, disks };
+  const { disks: plain, claims } = prepareDisks(machine, asyncIo());
+  const { disks, incoming } = prepareLayers(machine, plain);
+  const host: Host = { run: paths, disks, incoming: incoming !== undefined };
   if (forwardFrom !== undefined) host.forwardFrom = forwardFrom;
   if (machine.cloudInit !== undefined) {
     writeSeed(paths.seed, machine.cloudInit);
     host.seed = paths.seed;
   }
   if (machine.firmware.type === 'UEFI') host.uefiCode = prepareUefi(machine.firmware.variables);
-  life.change({ disks });
+  life.change({ disks, ...(incoming === undefined ? {} : { incoming }) });
   rmSync(paths.qmp, { force: true });
   const command = [...through, program, ...commandLine(machine, host)];
   failpoint('qemu:spawn', 'before');

@@ -72,7 +72,8 @@ export const RUN_STATE: Readonly<Record<RunState, Reading>> = {
   debug: PAUSED,
   watchdog: PAUSED,
   colo: PAUSED,
-  postmigrate: PAUSED,
+  // After the memory was written for a snapshot, until the guest is told to go on.
+  postmigrate: PASSING,
   'finish-migrate': PASSING,
   'save-vm': PASSING,
   'restore-vm': PASSING,

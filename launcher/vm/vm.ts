@@ -95,6 +95,8 @@ export class Vm {
   async refresh(): Promise<void> {
     if (this.qmp === undefined) return;
     const { life } = this.options;
+    // Until its memory is there and it was told to go on, what QEMU says is not about the guest.
+    if (life.record.incoming !== undefined) return;
     const { status } = await this.qmp.execute('query-status');
     const reading = RUN_STATE[status];
     if (reading.kind === 'passing') return;
@@ -144,6 +146,26 @@ export class Vm {
   }
 
   private start(): void {
+    if (this.options.description.restore === undefined) this.startNow();
+    else void this.startRestored();
+  }
+
+  /** Going back to a snapshot takes as long as reading it through. */
+  private async startRestored(): Promise<void> {
+    const { description, life, log } = this.options;
+    try {
+      const { restoreAtStart } = await import('../snapshot/restore.ts');
+      const restored = await restoreAtStart(description, log);
+      if (restored !== undefined) life.change({ restored: { ...restored, memory: false } });
+    } catch (error) {
+      this.finish(endingOf(error));
+      return;
+    }
+    if (life.stopRequestedAt() === undefined) this.startNow();
+    else this.finish({ result: 'Stopped', message: 'the VM was stopped before QEMU was started' });
+  }
+
+  private startNow(): void {
     try {
       const { id, exited } = startQemu(this.options);
       this.exit = exited;

@@ -14,6 +14,7 @@ import {
   type UpMessage,
   upMessage,
 } from '../../../crds/channel.ts';
+import type { SnapshotOrder } from '../../../crds/snapshot-order.ts';
 
 const run = promisify(execFile);
 const NAME = 'operator.test';
@@ -85,6 +86,13 @@ export class TestOperator implements AsyncDisposable {
   async command(id: string, name: CommandName): Promise<Answer> {
     const result = new Promise<Answer>((resolve) => this.results.set(id, resolve));
     this.send({ type: 'command', id, name });
+    return await result;
+  }
+
+  /** Asks for something about snapshots and waits for its result. */
+  async snapshot(id: string, order: { take?: SnapshotOrder; forget?: string }): Promise<Answer> {
+    const result = new Promise<Answer>((resolve) => this.results.set(id, resolve));
+    this.send({ type: 'snapshot', id, ...order });
     return await result;
   }
 

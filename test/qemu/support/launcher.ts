@@ -21,6 +21,8 @@ interface LauncherOptions {
   env?: Record<string, string>;
   /** Folder to use for disks; a fresh one otherwise. */
   disks?: string;
+  /** Folder to use for the state; a fresh one otherwise. */
+  state?: string;
   /** What `supervise` runs, in place of the launcher. */
   command?: string[];
   /** Puts further files beside machine.json. */
@@ -111,8 +113,9 @@ export class Launcher implements AsyncDisposable {
       await chmod(join(disks, disk.name), 0o777);
     }
     await mkdir(disks, { recursive: true });
-    await mkdir(join(folder, 'state'));
-    await chmod(join(folder, 'state'), 0o777);
+    const state = options.state ?? join(folder, 'state');
+    await mkdir(state, { recursive: true });
+    await chmod(state, 0o777);
     await mkdir(join(folder, 'etc'));
     await writeFile(join(folder, 'etc', 'machine.json'), JSON.stringify(description));
     await options.prepare?.(join(folder, 'etc'));
@@ -128,7 +131,7 @@ export class Launcher implements AsyncDisposable {
       [join(folder, 'etc'), '/etc/vmstead:ro'],
       [join(folder, 'termination-log'), '/dev/termination-log'],
       [disks, '/disks'],
-      [join(folder, 'state'), '/state'],
+      [state, '/state'],
     ].flatMap(([from, to]) => ['--volume', `${from}:${to}`]);
     const env = Object.entries(options.env ?? {}).flatMap(([key, value]) => ['--env', `${key}=${value}`]);
     const container = await docker([
