@@ -85,7 +85,7 @@ export interface QmpCommands {
       'node-name'?: string;
       drv: string;
       file: string;
-      backing_file_depth: number;
+      backing_file?: string;
       image: { 'virtual-size': number; format: string };
     }[]
   >;

@@ -77,7 +77,7 @@ async function step(qmp: QmpClient, index: number, mayStart: boolean): Promise<S
   const job = (await qmp.execute('query-jobs')).find((each) => each.id === id);
   if (job === undefined) {
     const top = nodes.find((node) => node['node-name'] === diskNode(index));
-    if (top?.backing_file_depth === 0) {
+    if (top !== undefined && top.backing_file === undefined) {
       await letGo(qmp, index, names);
       return { report: { state: 'Independent' } };
     }
