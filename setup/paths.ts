@@ -9,6 +9,7 @@ import {
   KUBERNETES_VERSION,
   LOCAL_PATH_PROVISIONER_VERSION,
   PROMETHEUS_VERSION,
+  REGISTRY_VERSION,
 } from './versions.ts';
 
 /** The checkout's root folder. */
@@ -39,6 +40,7 @@ export const binaries = {
   containerd: join(cacheDirectory, `containerd-${CONTAINERD_VERSION}`),
   helm: join(cacheDirectory, `helm-${HELM_VERSION}`),
   promtool: join(cacheDirectory, `promtool-${PROMETHEUS_VERSION}`),
+  registry: join(cacheDirectory, `registry-${REGISTRY_VERSION}`),
   coredns: join(cacheDirectory, `coredns-${COREDNS_VERSION}`),
   kstatus: join(
     cacheDirectory,

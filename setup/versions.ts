@@ -5,6 +5,7 @@ export const HELM_VERSION = 'v4.3.1';
 /** Prometheus v3.15.0; its Go module numbers it v0.315.0. */
 export const PROMETHEUS_VERSION = 'v0.315.0';
 export const COREDNS_VERSION = 'v1.14.7';
+export const REGISTRY_VERSION = 'v0.22.1';
 export const LOCAL_PATH_PROVISIONER_VERSION = 'v0.0.30';
 /** The Debian release of every image. */
 export const DEBIAN_RELEASE = 'trixie';

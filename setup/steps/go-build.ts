@@ -10,6 +10,7 @@ import {
   KUBERNETES_VERSION,
   LOCAL_PATH_PROVISIONER_VERSION,
   PROMETHEUS_VERSION,
+  REGISTRY_VERSION,
 } from '../versions.ts';
 import { hasProgram } from './packages.ts';
 import { SetupError, type Step, type StepContext } from './step.ts';
@@ -199,5 +200,12 @@ export const goSteps: readonly Step[] = [
     commands: ['cmd/promtool'],
     // Only its checks are used: none of the cloud clients that find targets.
     tags: 'remove_all_sd',
+  }),
+  released({
+    folder: 'registry',
+    title: 'OCI registry for tests',
+    module: 'github.com/google/go-containerregistry',
+    version: REGISTRY_VERSION,
+    commands: ['cmd/registry'],
   }),
 ];

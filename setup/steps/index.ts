@@ -49,6 +49,7 @@ export const testSteps = [
   ...chartSteps,
   ...apiServerSteps,
   'promtool',
+  'registry',
   'kstatus',
   'guest-tiny',
   'guest-full',
