@@ -13,8 +13,8 @@ const SECTOR = 512;
 
 /** Throws MoverFailure, with ImageSizeUnknown when the source does not tell. */
 export async function look(job: MoverJob, source: Source): Promise<ImageInspection> {
-  const { head, complete, rest, wrappers } = await unwrapAll(source.read(0), BYTES);
-  await rest.return();
+  const { head, complete, drop, wrappers } = await unwrapAll(source.read(0), BYTES);
+  await drop();
   const first = head.subarray(0, DETECT_BYTES);
   const inspected = await inspect(new HeadReader(head, complete), first, job.maxVirtualBytes);
   const { total } = source;

@@ -100,14 +100,14 @@ async function fill(writer: Writer, stream: AsyncGenerator<Buffer, void>, { prog
 
 /** Detects what it is, and refuses what can be refused before anything has been written. */
 async function early({ job, log }: Move, served: AsyncGenerator<Buffer, void>) {
-  const { head, complete, rest, wrappers } = await unwrapAll(served, EARLY_BYTES);
+  const { head, complete, rest, drop, wrappers } = await unwrapAll(served, EARLY_BYTES);
   try {
     const reader = new HeadReader(head, complete);
     const inspected = await inspect(reader, head.subarray(0, DETECT_BYTES), job.maxVirtualBytes);
     const around = wrappers.length === 0 ? '' : `, in ${wrappers.join(' in ')}`;
     log(`the image is ${inspected?.format ?? 'raw, by its beginning'}${around}`);
   } catch (error) {
-    await rest.return();
+    await drop();
     throw error;
   }
   return { stream: rest, wrappers, plain: wrappers.length === 0 };

@@ -26,7 +26,7 @@ export function unwrap(wrapper: Wrapper, input: AsyncIterable<Buffer>): AsyncGen
 async function* gunzip(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
   const stream = createGunzip({ chunkSize: 256 * 1024 });
   let inputError: unknown;
-  const feeding = feed(input, stream).catch((error: unknown) => {
+  void feed(input, stream).catch((error: unknown) => {
     inputError = error ?? new Error('no reason');
     stream.destroy(error as Error);
   });
@@ -37,7 +37,6 @@ async function* gunzip(input: AsyncIterable<Buffer>): AsyncGenerator<Buffer, voi
     throw damaged('gz', (error as Error).message);
   } finally {
     stream.destroy();
-    await feeding;
   }
 }
 
@@ -58,9 +57,10 @@ async function* throughProgram(
     );
     child.once('close', resolve);
   });
+  closed.catch(nothing);
   // It may end before it has read everything; its exit code says why.
   child.stdin.on('error', () => {});
-  const feeding = feed(input, child.stdin).catch((error: unknown) => {
+  void feed(input, child.stdin).catch((error: unknown) => {
     inputError = error ?? new Error('no reason');
     child.kill('SIGKILL');
   });
@@ -73,7 +73,6 @@ async function* throughProgram(
     child.kill('SIGKILL');
     child.stdin.destroy();
     await closed.catch(() => {});
-    await feeding;
   }
 }
 
@@ -100,6 +99,8 @@ interface Peeked {
   complete: boolean;
   /** Everything, the head included. */
   rest: AsyncGenerator<Buffer, void>;
+  /** Ends the stream without reading on; `rest` could not before it has begun. */
+  drop(): Promise<unknown>;
 }
 
 /** Looks at the first `length` bytes of a stream. */
@@ -125,7 +126,7 @@ export async function peek(stream: AsyncGenerator<Buffer, void>, length: number)
       await stream.return();
     }
   }
-  return { head, complete, rest: rest() };
+  return { head, complete, rest: rest(), drop: () => stream.return() };
 }
 
 const MOST_WRAPPERS = 2;
@@ -142,7 +143,7 @@ export async function unwrapAll(stream: AsyncGenerator<Buffer, void>, length: nu
     const wrapper = wrapperOf(peeked.head);
     if (wrapper === undefined) return { ...peeked, wrappers };
     if (wrappers.length === MOST_WRAPPERS) {
-      await peeked.rest.return();
+      await peeked.drop();
       throw unusable(`the source is compressed more than ${MOST_WRAPPERS} times`);
     }
     wrappers.push(wrapper);

@@ -20,11 +20,7 @@ export async function inspectVmdk(reader: Reader): Promise<number> {
   const descriptorAt = header.readBigUInt64LE(28);
   const descriptorSectors = header.readBigUInt64LE(36);
   // QEMU takes a header without capacity for a place to find names of other files in.
-  if (capacity === 0n || descriptorAt === 0n || descriptorSectors === 0n) {
-    throw unusable(
-      'the image is one part of a VMDK in several files; convert it to one file: qemu-img convert -O qcow2',
-    );
-  }
+  if (capacity === 0n || descriptorAt === 0n || descriptorSectors === 0n) throw onePart();
   const length = Number(descriptorSectors) * SECTOR;
   if (length > LONGEST_DESCRIPTOR || descriptorAt > 1n << 32n)
     throw unusable('the image is a damaged VMDK: its descriptor is impossible');
@@ -40,14 +36,15 @@ function checkDescriptor(text: string, capacity: bigint): void {
   const lines = text.split(/\r?\n/).map((line) => line.trim());
   const value = (key: string) =>
     lines
-      .map((line) => /^(\w+)\s*=\s*"?([^"]*)"?$/.exec(line))
+      .map((line) => /^([\w.]+)\s*=\s*"?([^"]*)"?$/.exec(line))
       .find((match) => match !== null && match[1]!.toLowerCase() === key.toLowerCase())?.[2];
   if (!NO_PARENT.test(value('parentCID') ?? 'ffffffff') || value('parentFileNameHint') !== undefined) {
     throw unusable(
       'the image is a VMDK that is only the difference to a parent; consolidate its snapshots first',
     );
   }
-  const createType = value('createType') ?? '';
+  const createType = value('createType');
+  if (createType === undefined) throw onePart();
   if (createType !== 'monolithicSparse' && createType !== 'streamOptimized') {
     throw unusable(
       `the image is a VMDK of the type ${printable(createType)}, whose data are in other files; convert it to one file: qemu-img convert -O qcow2`,
@@ -61,8 +58,14 @@ function checkDescriptor(text: string, capacity: bigint): void {
     throw unusable(`the image is a VMDK whose data are ${printable(kind ?? '')}, in another file`);
   if (sectors !== String(capacity))
     throw unusable('the image is a damaged VMDK: header and descriptor tell different sizes');
-  if (/^encoding|^ddb\.encryption|^encryption/im.test(text) && /encryption/i.test(text))
+  if (value('encryptionKeys') !== undefined || value('encryption.keySafe') !== undefined)
     throw unusable('the image is an encrypted VMDK, and there is no key for it');
+}
+
+function onePart(): Error {
+  return unusable(
+    'the image is one part of a VMDK in several files; convert it to one file: qemu-img convert -O qcow2',
+  );
 }
 
 /** The footer and the end-of-stream marker are the last 1.5 KiB: without them the file was cut off. */
