@@ -102,7 +102,8 @@ async function endAll(options: UninstallOptions): Promise<readonly string[]> {
   const list = async () =>
     await client.list(pods, {
       namespace: watchNamespace,
-      labelSelector: `${LABEL.vm},${LABEL.managedBy}=${MANAGED_BY}`,
+      // Launchers and movers.
+      labelSelector: `${LABEL.managedBy}=${MANAGED_BY}`,
     });
   const never = new AbortController().signal;
   const end = Date.now() + options.deadlineMs;
@@ -111,7 +112,7 @@ async function endAll(options: UninstallOptions): Promise<readonly string[]> {
     if (left.length === 0) return [];
     const late = Date.now() > end;
     for (const pod of left) {
-      const proved = endOfRun(pod, undefined, Date.now()) !== undefined;
+      const proved = endOfRun(pod, undefined, Date.now(), pod.spec?.containers[0]?.name) !== undefined;
       if (pod.metadata.deletionTimestamp === undefined) {
         await orNotFound(client.delete(pods, refOf(pod), { uid: pod.metadata.uid }));
       }

@@ -2,6 +2,9 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { virtualMachineImage } from '../../crds/virtual-machine-image.ts';
+import { moverPod } from '../../operator/image/pod.ts';
+import type { ImageWorld } from '../../operator/image/world.ts';
 import { createClient, type KubeClient } from '../../operator/kube/client.ts';
 import { ApiError } from '../../operator/kube/errors.ts';
 import { fromKubeconfig } from '../../operator/kube/kubeconfig.ts';
@@ -75,6 +78,43 @@ function launcher(accelerator: 'kvm' | 'tcg' = 'kvm'): AnyPod {
   );
 }
 
+/** The pod that the operator makes of an image with a Secret, a ConfigMap and a claim of its own. */
+function mover(
+  source: object = { http: { url: 'https://a/b', secretRef: { name: 's' }, caConfigMapRef: { name: 'c' } } },
+): AnyPod {
+  const image = virtualMachineImage.parse({
+    apiVersion: 'vmstead.io/v1alpha1',
+    kind: 'VirtualMachineImage',
+    metadata: { name: 'debian', namespace: 'default', uid: 'image-uid', generation: 1 },
+    spec: { source, claim: { size: '1Gi' } },
+  });
+  const claim = (name: string, volumeMode: string) => ({
+    metadata: { name, namespace: 'default', uid: `${name}-uid`, resourceVersion: '1' },
+    spec: { volumeMode },
+  });
+  const world: ImageWorld = {
+    now: 0,
+    namespace: 'default',
+    name: 'debian',
+    image,
+    pods: [],
+    claim: undefined,
+    sourceClaim: claim('data', 'Block'),
+    leases: new Map(),
+    ownLeases: [],
+    orphanLeases: new Set(),
+    nodes: [],
+    progress: new Map(),
+    warnings: [],
+    defaults: {
+      launcherImage: 'vmstead/launcher:test',
+      launcherImagePullPolicy: 'IfNotPresent',
+      channel: undefined,
+    },
+  };
+  return structuredClone(moverPod(world, image, claim('image-debian', 'Filesystem'), 1));
+}
+
 /** What the API server says to a write that stores nothing: `accepted`, or its refusal. */
 async function answer(write: Promise<unknown>): Promise<string> {
   try {
@@ -124,6 +164,17 @@ describe('the operator may create', () => {
       expect(await create(operator, launcher(accelerator))).toBe('accepted');
     },
   );
+});
+
+describe('the operator may create as well', () => {
+  it.each([
+    ['http', undefined],
+    ['a container image', { containerImage: { image: 'disk:1' } }],
+    ['a block claim', { claim: { name: 'data' } }],
+    ['upload', { upload: {} }],
+  ])('the mover pod of an image from %s', async (_name, source) => {
+    expect(await create(operator, mover(source))).toBe('accepted');
+  });
 });
 
 const SECRET_ENV = { name: 'A', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } };
@@ -239,6 +290,36 @@ describe('the operator may not create a launcher pod with', () => {
     expect(refusal).toContain("'vmstead-launcher-pods' with binding 'vmstead-launcher-pods' denied request");
     expect(refusal).toMatch(message);
     // The refusal is the policy's, not the pod's: it is one that a pod may be.
+    expect(await create(stranger, pod)).toBe('accepted');
+  });
+});
+
+describe('the operator may not create a mover pod with', () => {
+  it.each([
+    ['no attempt', (pod) => delete pod.metadata.labels['vmstead.io/attempt'], /has the labels/],
+    ["a VM's label too", (pod) => (pod.metadata.labels['vmstead.io/vm'] = 'web'), /has the labels/],
+    [
+      'a VM as its owner',
+      (pod) => (pod.metadata.ownerReferences[0].kind = 'VirtualMachine'),
+      /controlled by/,
+    ],
+    ["another image's label", (pod) => (pod.metadata.labels['vmstead.io/image'] = 'x'), /controlled by/],
+    [
+      "a launcher's command",
+      setContainer({ command: ['/usr/bin/tini', '--', '/usr/lib/vmstead/supervise'] }),
+      /own command/,
+    ],
+    ["a launcher's container", setContainer({ name: 'launcher' }), /the one container/],
+    ['hostPath', addVolume({ hostPath: { path: '/' } }), /volumes of a launcher pod/],
+    ['any Secret', addVolume({ secret: { secretName: 's' } }), /volumes of a launcher pod/],
+    ['any ConfigMap', addVolume({ configMap: { name: 'c' } }), /volumes of a launcher pod/],
+    ['KVM', (pod) => (container(pod).resources = { limits: { 'vmstead.io/kvm': '1' } }), /no other device/],
+    ['root', secure({ runAsUser: 0, runAsNonRoot: false }), /user and group 107/],
+    ['a token for the API server', setPod({ automountServiceAccountToken: true }), /default account/],
+  ] as [string, (pod: AnyPod) => void, RegExp][])('%s', async (_name, change, message) => {
+    const pod = mover();
+    change(pod);
+    expect(await create(operator, pod)).toMatch(message);
     expect(await create(stranger, pod)).toBe('accepted');
   });
 });
