@@ -21,23 +21,29 @@ export async function stop(vm: Vm): Promise<void> {
 
   let awake = false;
   while (!ended && Date.now() < quitAt) {
-    awake = (await press(vm, awake)) || awake;
+    awake = (await press(vm, awake, quitAt - Date.now())) || awake;
     // Until QEMU's monitor is there, look more often.
     await pause(Math.min(quitAt, Date.now() + (vm.qmp === undefined ? 50 : PRESS_INTERVAL)));
   }
   if (ended) return;
   const message = `the guest did not power itself off within ${description.terminationGracePeriodSeconds} s`;
-  await vm.quit({ result: 'StoppedForced', message });
+  // Not waited for: a QEMU that hangs answers nothing.
+  void vm.quit({ result: 'StoppedForced', message });
   await pause(killAt);
   if (!ended) vm.kill();
 }
 
-/** Presses the power button; wakes a paused guest first, which could not hear it. Returns whether it is awake. */
-async function press(vm: Vm, awake: boolean): Promise<boolean> {
+/**
+ * Presses the power button; wakes a paused guest first, which could not hear it. Returns whether it is awake.
+ *
+ * @param patience milliseconds that QEMU may take to answer
+ */
+async function press(vm: Vm, awake: boolean, patience: number): Promise<boolean> {
+  const timeout = Math.max(1, Math.round(patience));
   try {
     if (vm.qmp === undefined) return false;
-    if (!awake) await vm.qmp.execute('cont');
-    await vm.qmp.execute('system_powerdown');
+    if (!awake) await vm.qmp.execute('cont', {}, { timeout });
+    await vm.qmp.execute('system_powerdown', {}, { timeout });
     return true;
   } catch (error) {
     // A QEMU that refuses or is gone: the next round, or the deadline, deals with it.

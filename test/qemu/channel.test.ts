@@ -30,7 +30,11 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function startWith(operator: TestOperator, commandLine = ''): Promise<Launcher> {
+async function startWith(
+  operator: TestOperator,
+  commandLine = '',
+  more: readonly string[] = [],
+): Promise<Launcher> {
   const { address, serverName, caCertificate } = operator;
   const description = machine(commandLine, {
     disks: [fileDisk('data')],
@@ -51,7 +55,7 @@ async function startWith(operator: TestOperator, commandLine = ''): Promise<Laun
   });
   return await Launcher.start(description, {
     guest,
-    docker: [`--network=${NETWORK}`],
+    docker: [`--network=${NETWORK}`, ...more],
     prepare: (etc) => copyFile(join(folder, 'token'), join(etc, 'token')),
   });
 }
@@ -166,4 +170,34 @@ test('a refusal of the operator keeps the VM running, "gone" ends it', { timeout
   expect(await launcher.qemus()).toBe(1);
   operator.answer = 410;
   expect((await launcher.ended()).message).toMatchObject({ result: 'Disowned' });
+});
+
+test('a guest that a person paused stays so when there is room on its full disk', {
+  timeout: 180_000,
+}, async () => {
+  await using operator = await TestOperator.start(gateway, folder);
+  await using launcher = await startWith(operator, '', ['--tmpfs=/disks/data:mode=1777,size=64m']);
+  await launcher.guestSays(UP, 1, 60);
+  await expect.poll(() => operator.report, { timeout: 30_000 }).toMatchObject({ state: 'Running' });
+  await launcher.sh('head -c 55M /dev/zero | tr "\\0" x >/disks/data/other');
+  await launcher.typeIntoConsole('fill /dev/vda 24');
+  await expect
+    .poll(() => operator.report, { timeout: 60_000 })
+    .toMatchObject({ state: 'IoError', ioError: { disk: 'data', noSpace: true } });
+  expect(await operator.command('op-1', 'pause')).toEqual({ error: undefined });
+  await expect.poll(() => operator.report, { timeout: 5000 }).toMatchObject({ state: 'Paused' });
+  await launcher.sh('rm /disks/data/other');
+  await new Promise((resolve) => setTimeout(resolve, 6000));
+  expect(operator.report).toMatchObject({ state: 'Paused' });
+  expect(await operator.command('op-2', 'resume')).toEqual({ error: undefined });
+  await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=24 ok/, 1, 60);
+});
+
+test('a paused guest is woken to hear its power button', { timeout: 120_000 }, async () => {
+  await using operator = await TestOperator.start(gateway, folder);
+  await using launcher = await startWith(operator);
+  await launcher.guestSays(UP, 1, 60);
+  await expect.poll(() => operator.report, { timeout: 30_000 }).toMatchObject({ state: 'Running' });
+  expect(await operator.command('op-1', 'pause')).toEqual({ error: undefined });
+  expect((await launcher.stop(30)).message).toMatchObject({ result: 'Stopped' });
 });

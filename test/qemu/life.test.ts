@@ -135,6 +135,14 @@ describe('stopping', () => {
     });
   });
 
+  test('a QEMU that hangs is killed within the grace period', async () => {
+    await using launcher = await start('', { terminationGracePeriodSeconds: 4 });
+    await launcher.guestSays(UP);
+    await launcher.kill('qemu-system-x86_64', 'STOP');
+    // Later the kubelet's own SIGKILL would come, and nobody could tell how it ended.
+    expect(await launcher.stop(12)).toMatchObject({ exitCode: 64, message: { result: 'StoppedForced' } });
+  });
+
   test('with no grace at all', async () => {
     await using launcher = await start('', { terminationGracePeriodSeconds: 1 });
     await launcher.guestSays(UP);
