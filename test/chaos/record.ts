@@ -28,6 +28,13 @@ function sectionOf(page: string, title: string): string {
   return (after.split('\n## ')[0] ?? '').trim();
 }
 
+/** A section's rows of a table, by their first cell. */
+export async function rowsOf(section: Section): Promise<Map<string, string>> {
+  const page = await readFile(PATH, 'utf8').catch(() => '');
+  const lines = sectionOf(page, TITLES[section]).split('\n');
+  return new Map(lines.flatMap((line) => (/^\| `/.test(line) ? [[line.split(' | ')[0]!, line]] : [])));
+}
+
 /** Writes one section, and leaves the other one as it is. */
 export async function record(section: Section, text: string): Promise<void> {
   const page = await readFile(PATH, 'utf8').catch(() => '');
