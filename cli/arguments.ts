@@ -60,7 +60,8 @@ export function parseArguments(args: readonly string[]): Parsed {
   if (names.length < command.minNames || names.length > command.maxNames) {
     throw wrong(`${command.name} takes ${command.usage || 'no argument'}`);
   }
-  if (options['all-namespaces'] && (options.namespace !== undefined || names.length > 0)) {
+  const named = names.length > 0 && command.name !== 'image';
+  if (options['all-namespaces'] && (options.namespace !== undefined || named)) {
     throw wrong('-A goes without -n and without names');
   }
   return { help: false, command, names, options };

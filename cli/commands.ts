@@ -95,6 +95,18 @@ export const COMMANDS: readonly Command[] = [
     run: async (invocation) => (await import('./describe/command.ts')).describe(invocation),
   },
   {
+    name: 'image',
+    summary: 'Disk images: list them, or send one from this machine',
+    usage: 'list|upload [NAME FILE]',
+    minNames: 1,
+    maxNames: 3,
+    options: ['all-namespaces', 'size', 'storage-class', 'timeout'],
+    details:
+      'upload makes VirtualMachineImage NAME where there is none, sends the file by port-forward and waits until it is ready.\nIt takes qcow2, raw, VMDK, VDI, VHD, VHDX and ISO files, also in gz, xz, zst or bz2. Broken off, the same command goes on where it ended.',
+    examples: ['kubectl vm image list', 'kubectl vm image upload debian debian-12.qcow2'],
+    run: async (invocation) => (await import('./image/command.ts')).image(invocation),
+  },
+  {
     name: 'version',
     summary: 'Versions of this command, of Kubernetes and of the API',
     usage: '',

@@ -20,6 +20,11 @@ export const OPTIONS = {
   tail: { value: 'LINES', text: 'Show only the last lines' },
   previous: { short: 'p', text: 'Of the last run that ended, while its pod is kept' },
   client: { text: 'Do not ask the cluster' },
+  size: { value: 'SIZE', text: "Size of a new image's claim; absent: that of the file, and a little more" },
+  'storage-class': {
+    value: 'NAME',
+    text: "Storage class of a new image's claim; absent: the cluster's default",
+  },
 } as const satisfies Record<string, OptionDefinition>;
 
 export type OptionName = keyof typeof OPTIONS;

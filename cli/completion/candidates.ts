@@ -63,6 +63,9 @@ export function choose(words: readonly string[]): Choice {
       current,
     );
   }
+  if (command.name === 'image') {
+    return of(names.length === 0 ? [{ word: 'list' }, { word: 'upload' }] : [], current);
+  }
   return { from: 'vms', prefix: current };
 }
 

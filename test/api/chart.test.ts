@@ -31,6 +31,7 @@ describe('the chart', () => {
     );
     const crds = objects.filter(({ kind }) => kind === 'CustomResourceDefinition');
     expect(crds.map(({ metadata }) => metadata.name).sort()).toEqual([
+      'virtualmachineimages.vmstead.io',
       'virtualmachineoperations.vmstead.io',
       'virtualmachines.vmstead.io',
     ]);
@@ -84,6 +85,9 @@ describe('rights', () => {
       'persistentvolumeclaims *: get list watch create patch',
       'pods *: get list watch create patch delete',
       'resourcequotas *: get list watch',
+      'virtualmachineimages *: get list watch',
+      'virtualmachineimages/finalizers *: update',
+      'virtualmachineimages/status *: get patch',
       'virtualmachineoperations *: get list watch delete',
       'virtualmachineoperations/status *: get patch',
       'virtualmachines *: get list watch',

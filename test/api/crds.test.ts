@@ -98,7 +98,8 @@ it('explains fields', async () => {
 
 
     DESCRIPTION:
-        Where the data are: exactly one member.
+        Where the data are: exactly one member. A cdrom without it is an empty
+        drive.
         
     FIELDS:
       blank	<Object>
@@ -111,6 +112,10 @@ it('explains fields', async () => {
       containerImage	<Object>
         A disk in an OCI image, mounted as an image volume. What the guest writes
         goes to an overlay that is thrown away with the pod.
+
+      image	<Object>
+        A VirtualMachineImage of this namespace. A disk begins as its copy, in a
+        claim that Vmstead makes once; a cdrom is the image itself.
 
 
     "

@@ -156,7 +156,7 @@ describe('disks', () => {
       `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image or containerImage"`,
     );
     expect(await disk({ source: { image: { name: 'debian' } } })).toMatchInlineSnapshot(
-      `"VirtualMachine in version "v1alpha1" cannot be handled as a VirtualMachine: strict decoding error: unknown field "spec.disks[0].source.image""`,
+      `"spec.disks[0].claim: Invalid value: a disk from an image needs claim: {size: 10Gi}, the claim to make for it"`,
     );
   });
   it('need a claim block where, and only where, Vmstead makes the claim', async () => {
