@@ -330,6 +330,31 @@ describe('a run of which nobody can say that it is over', () => {
     expect(conditionIn(world, 'Running')).toBe('True Running');
   });
 
+  it('a kubelet that refuses a pod which it ran has restarted; the run is over when its launcher is silent', () => {
+    const refused = {
+      phase: 'Failed',
+      message: 'Pod was rejected: Allocate failed due to no healthy devices present',
+    };
+    const pods = [aPod(1, { spec: { containers: [], nodeName: 'worker-1' }, status: refused })];
+    const ran = {
+      launcher: { podUID: 'pod-1', incarnation: 1 },
+      startup: { machineReadyAt: '2026-01-01T11:00:00Z' },
+    };
+    const refusedAfter = (status: VirtualMachineStatus, more: Partial<World> = {}) =>
+      aWorld({ vm: aVm({ runStrategy: 'Once' }, status), pods, nodes: [readyNode], ...more });
+    // It never ran, so that its one run is still owed.
+    expect(actionsOf(refusedAfter({}))).toContain('CreatePod');
+    expect(actionsOf(refusedAfter(ran))).not.toContain('CreatePod');
+    expect(statusIn(refusedAfter(ran)).lastRun).toMatchObject({
+      result: 'NodeRestarted',
+      message: expect.any(String),
+    });
+    // The kubelet will kill it, and has not done so yet.
+    const heard = refusedAfter(ran, { contacts: contact('Running') });
+    expect(actionsOf(heard)).toEqual([]);
+    expect(conditionIn(heard, 'Running')).toBe('True Running');
+  });
+
   it('a fence is proof', () => {
     const fenced = {
       ...silentNode,

@@ -2,8 +2,9 @@
 import { ANNOTATION, LABEL } from '../../crds/api.ts';
 import { type MachineDescription, machineDescription } from '../../crds/machine-description.ts';
 import { controllerUid } from '../kube/object.ts';
-import type { Pod } from '../kube/resources.ts';
+import type { Node, Pod } from '../kube/resources.ts';
 import { type EndOfRun, endOfRun } from '../ownership/proof-of-end.ts';
+import { isHeard } from './contact.ts';
 import { podName } from './names.ts';
 import type { World } from './world.ts';
 
@@ -26,9 +27,25 @@ export function runsOf(world: World): Run[] {
       incarnation: Number(pod.metadata.labels?.[LABEL.incarnation] ?? '0'),
       own: world.vm !== undefined && controllerUid(pod) === world.vm.metadata.uid,
       deleting: pod.metadata.deletionTimestamp !== undefined,
-      end: endOfRun(pod, nodes.get(pod.spec?.nodeName ?? ''), world.now),
+      end: endOf(world, pod, nodes.get(pod.spec?.nodeName ?? '')),
     }))
     .sort((a, b) => a.incarnation - b.incarnation);
+}
+
+/**
+ * A kubelet that starts again judges anew whether it takes the pods that it has, and writes a refusal over all that
+ * the pod's status said: after a restart of the node, for instance, where the device for KVM is not offered yet. Where
+ * only the kubelet was restarted it kills what still runs of the pod a moment later, so that a launcher that is still
+ * heard has not ended.
+ */
+function endOf(world: World, pod: Pod, node: Node | undefined): EndOfRun | undefined {
+  const end = endOfRun(pod, node, world.now);
+  if (end?.result !== 'Rejected') return end;
+  const { uid } = pod.metadata;
+  if (isHeard(world.contacts.get(uid), world.now)) return undefined;
+  const status = world.vm?.status;
+  const ran = status?.launcher?.podUID === uid && status.startup?.machineReadyAt !== undefined;
+  return ran ? { ...end, result: 'NodeRestarted' } : end;
 }
 
 /** The highest incarnation that anything still knows of: pods, leases, the status. */
