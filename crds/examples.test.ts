@@ -7,12 +7,16 @@ import type * as z from 'zod';
 import { virtualMachine } from './virtual-machine.ts';
 import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
+import { virtualMachineRestore } from './virtual-machine-restore.ts';
+import { virtualMachineSnapshot } from './virtual-machine-snapshot.ts';
 
 const root = join(import.meta.dirname, '..');
 const KINDS: Record<string, z.ZodType> = {
   VirtualMachine: virtualMachine,
   VirtualMachineImage: virtualMachineImage,
   VirtualMachineOperation: virtualMachineOperation,
+  VirtualMachineSnapshot: virtualMachineSnapshot,
+  VirtualMachineRestore: virtualMachineRestore,
 };
 
 function manifestsIn(text: string) {

@@ -3,6 +3,8 @@ import type * as z from 'zod';
 import { virtualMachine } from './virtual-machine.ts';
 import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
+import { virtualMachineRestore } from './virtual-machine-restore.ts';
+import { virtualMachineSnapshot } from './virtual-machine-snapshot.ts';
 
 export interface PrinterColumn {
   name: string;
@@ -200,5 +202,102 @@ export const KINDS: readonly Kind[] = [
       },
     ],
     schema: virtualMachineImage,
+  },
+  {
+    kind: 'VirtualMachineSnapshot',
+    plural: 'virtualmachinesnapshots',
+    singular: 'virtualmachinesnapshot',
+    shortNames: ['vmsnap'],
+    categories: ['vmstead'],
+    description:
+      'The disks of a VirtualMachine as they were at one moment, and its memory where that is wanted. They are layers in the claims of the VM; deleting this object lets go of them.',
+    printerColumns: [
+      {
+        name: 'VM',
+        type: 'string',
+        description: 'The VirtualMachine.',
+        jsonPath: '.spec.virtualMachine',
+      },
+      { name: 'Phase', type: 'string', description: 'How far it is.', jsonPath: '.status.phase' },
+      {
+        name: 'Consistency',
+        type: 'string',
+        description: 'Memory, Filesystem or Crash.',
+        jsonPath: '.status.consistency',
+      },
+      {
+        name: 'Verified',
+        type: 'string',
+        description: 'Whether everything of it has a checksum.',
+        jsonPath: ofCondition('Verified', 'status'),
+      },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Why it is ready, or what it waits for.',
+        jsonPath: ofCondition('Ready', 'reason'),
+      },
+      age,
+      {
+        name: 'Pause',
+        type: 'integer',
+        description: 'Milliseconds that the guest stood still.',
+        jsonPath: '.status.pauseMilliseconds',
+        priority: 1,
+      },
+      {
+        name: 'Memory',
+        type: 'string',
+        description: 'Size of the memory that is kept.',
+        jsonPath: '.status.memory.size',
+        priority: 1,
+      },
+      {
+        name: 'Message',
+        type: 'string',
+        description: 'What happened, or what is being waited for.',
+        jsonPath: '.status.conditions[?(@.type=="Ready")].message',
+        priority: 1,
+      },
+    ],
+    schema: virtualMachineSnapshot,
+  },
+  {
+    kind: 'VirtualMachineRestore',
+    plural: 'virtualmachinerestores',
+    singular: 'virtualmachinerestore',
+    shortNames: ['vmrestore'],
+    categories: ['vmstead'],
+    description: 'One VirtualMachine goes back to a snapshot, once, with a result.',
+    printerColumns: [
+      {
+        name: 'VM',
+        type: 'string',
+        description: 'The VirtualMachine.',
+        jsonPath: '.spec.virtualMachine',
+      },
+      {
+        name: 'Snapshot',
+        type: 'string',
+        description: 'The snapshot that it went back to.',
+        jsonPath: '.status.snapshot',
+      },
+      { name: 'Phase', type: 'string', description: 'How far it is.', jsonPath: '.status.phase' },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Why it is in that phase.',
+        jsonPath: ofCondition('Complete', 'reason'),
+      },
+      age,
+      {
+        name: 'Message',
+        type: 'string',
+        description: 'What happened, or what is being waited for.',
+        jsonPath: '.status.conditions[?(@.type=="Complete")].message',
+        priority: 1,
+      },
+    ],
+    schema: virtualMachineRestore,
   },
 ];

@@ -1,5 +1,6 @@
 /** What several controllers read: watched and kept once. */
 import { ANNOTATION } from '../crds/api.ts';
+import type { VirtualMachine } from '../crds/virtual-machine.ts';
 import type { OperatorDeps } from './deps.ts';
 import { imageOfLabel } from './image/observe.ts';
 import { type StoredImage, virtualmachineimages } from './image/resources.ts';
@@ -13,9 +14,22 @@ import {
   persistentvolumeclaims,
 } from './kube/resources.ts';
 import { claimUidOf } from './ownership/claim-lease.ts';
+import {
+  type StoredRestore,
+  type StoredSnapshot,
+  virtualmachinerestores,
+  virtualmachinesnapshots,
+} from './snapshot/resources.ts';
+import { neededClaims } from './virtual-machine/claims.ts';
 import { OURS, projectNode, vmOfLabel } from './virtual-machine/observe.ts';
+import { type StoredVirtualMachine, virtualmachines } from './virtual-machine/resources.ts';
 
 export interface SharedCaches {
+  /** Indexes `claim` and `image`: the claims that its disks use and the images that they name (`namespace/name`). */
+  virtualMachines: Cache<StoredVirtualMachine>;
+  /** Index `vm`: the VM that it is of, as `namespace/name`. */
+  snapshots: Cache<StoredSnapshot>;
+  restores: Cache<StoredRestore>;
   /** Index `source`: the claim that is the source, as `namespace/name`. */
   images: Cache<StoredImage>;
   claims: Cache<PersistentVolumeClaim>;
@@ -25,7 +39,22 @@ export interface SharedCaches {
 }
 
 export function sharedCaches(deps: OperatorDeps): SharedCaches {
+  const vm = (each: StoredSnapshot | StoredRestore) => [
+    `${each.metadata.namespace}/${each.spec.virtualMachine}`,
+  ];
   return {
+    virtualMachines: deps.cache(virtualmachines, {
+      indexes: {
+        claim: (vm) =>
+          neededClaims(vm as VirtualMachine).map(({ name }) => `${vm.metadata.namespace}/${name}`),
+        image: (vm) =>
+          (vm.spec.disks ?? []).flatMap(({ source }) =>
+            source?.image ? [`${vm.metadata.namespace}/${source.image.name}`] : [],
+          ),
+      },
+    }),
+    snapshots: deps.cache(virtualmachinesnapshots, { indexes: { vm } }),
+    restores: deps.cache(virtualmachinerestores, { indexes: { vm } }),
     images: deps.cache(virtualmachineimages, {
       indexes: {
         source: ({ metadata, spec }) =>

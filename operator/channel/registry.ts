@@ -102,9 +102,29 @@ export class LauncherRegistry {
 
   /** Sends a command and waits for its result; throws {@link NotConnectedError}. The launcher carries out an id at most once, so it may be sent again. */
   send(podUid: string, name: CommandName, id: string): Promise<CommandResult> {
+    const deadlineMs = this.#options.commandDeadlineMs ?? COMMAND_DEADLINE_MS;
+    return this.#request(podUid, name, deadlineMs, { type: 'command', id, name });
+  }
+
+  /** Asks for something about snapshots, like {@link send}. */
+  snapshot(
+    podUid: string,
+    id: string,
+    what: Pick<Extract<DownMessage, { type: 'snapshot' }>, 'take' | 'forget'>,
+    deadlineMs: number,
+  ): Promise<CommandResult> {
+    return this.#request(podUid, 'snapshot', deadlineMs, { type: 'snapshot', id, ...what });
+  }
+
+  #request(
+    podUid: string,
+    name: string,
+    deadlineMs: number,
+    message: Extract<DownMessage, { id: string }>,
+  ): Promise<CommandResult> {
+    const { id } = message;
     const key = `${podUid}/${id}`;
     return new Promise((resolve, reject) => {
-      const deadlineMs = this.#options.commandDeadlineMs ?? COMMAND_DEADLINE_MS;
       const timer = setTimeout(
         () =>
           settle(
@@ -121,8 +141,7 @@ export class LauncherRegistry {
       // Sent twice (by two reconciles): one answer comes, and it is the newer caller's.
       this.#pending.get(key)?.settle(new NotConnectedError(`"${name}" was sent again`));
       this.#pending.set(key, { podUid, settle });
-      const sent =
-        this.get(podUid) && this.#entries.get(podUid)?.connection?.send({ type: 'command', id, name });
+      const sent = this.get(podUid) && this.#entries.get(podUid)?.connection?.send(message);
       if (!sent) settle(new NotConnectedError('the launcher is not connected'));
     });
   }

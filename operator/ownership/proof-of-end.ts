@@ -151,6 +151,7 @@ export function isFailure(result: string): boolean {
     'Stopped',
     'StoppedForced',
     'Disowned',
+    'SnapshotUnusable',
     'NeverStarted',
     'NodeRestarted',
     'Fenced',

@@ -10,6 +10,7 @@ import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
 import { leases, persistentvolumeclaims, pods } from '../kube/resources.ts';
 import { failed, type Moment, succeeded } from '../operation/status.ts';
+import { virtualmachinerestores } from '../snapshot/resources.ts';
 import type { Caches } from './observe.ts';
 import type { Action } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
@@ -176,6 +177,16 @@ const DO: { [T in Action['type']]: Doing<T> } = {
 
   async UpdateOperation(hands, { operation, status }) {
     await updateOperation(hands, operation, status);
+  },
+
+  async UpdateRestore({ client, caches }, { restore, status }) {
+    const stored = await orNotFound(
+      client.apply(virtualmachinerestores, statusPatch(restore.metadata, status), {
+        fieldManager: OPERATOR_NAME,
+        subresource: 'status',
+      }),
+    );
+    if (stored) caches.restores.remember(stored);
   },
 
   async DeleteOperation({ client }, { operation }) {

@@ -1,18 +1,17 @@
 /** The VirtualMachine controller: observe → plan → apply → status, one key a VM. */
-import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { OperatorDeps } from '../deps.ts';
 import { imageOfLabel } from '../image/observe.ts';
 import { Controller, type Outcome } from '../kube/controller.ts';
 import type { SharedCaches } from '../shared-caches.ts';
+import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
 import { carryOut, GrowthRefusedError, type Hands, RefusedError, writeStatus } from './apply.ts';
 import { mayWait } from './calm.ts';
-import { neededClaims } from './claims.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
 import { NodeLeases } from './node-lease.ts';
 import { type Caches, observe, type Sources, vmOfLabel } from './observe.ts';
 import { earliest, type Plan, planVirtualMachine } from './plan.ts';
-import { virtualmachineoperations, virtualmachines } from './resources.ts';
+import { virtualmachineoperations } from './resources.ts';
 import { sameStatus, statusOf } from './status.ts';
 import type { Wait } from './waiting.ts';
 import type { MachineDefaults, World } from './world.ts';
@@ -74,16 +73,9 @@ function startedNow(deps: OperatorDeps): () => number {
 
 function makeCaches(deps: OperatorDeps, shared: SharedCaches): Caches {
   return {
-    virtualMachines: deps.cache(virtualmachines, {
-      indexes: {
-        claim: (vm) =>
-          neededClaims(vm as VirtualMachine).map(({ name }) => `${vm.metadata.namespace}/${name}`),
-        image: (vm) =>
-          (vm.spec.disks ?? []).flatMap(({ source }) =>
-            source?.image ? [`${vm.metadata.namespace}/${source.image.name}`] : [],
-          ),
-      },
-    }),
+    virtualMachines: shared.virtualMachines,
+    snapshots: shared.snapshots,
+    restores: shared.restores,
     operations: deps.cache(virtualmachineoperations, {
       indexes: { vm: (each) => [`${each.metadata.namespace}/${each.spec.virtualMachine}`] },
     }),
@@ -106,6 +98,11 @@ function watchFor(controller: Controller, deps: OperatorDeps, caches: Caches): v
   caches.operations.onChange((each) =>
     controller.enqueue(`${each.metadata.namespace}/${each.spec.virtualMachine}`),
   );
+  for (const cache of [caches.snapshots, caches.restores]) {
+    cache.onChange(({ metadata, spec }: StoredSnapshot | StoredRestore) =>
+      controller.enqueue(`${metadata.namespace}/${spec.virtualMachine}`),
+    );
+  }
   caches.pods.onChange((pod) => {
     for (const key of vmOfLabel(pod)) controller.enqueue(key);
   });
@@ -168,8 +165,7 @@ class Reconciler {
       else if (error instanceof GrowthRefusedError && plan.decision) {
         plan.decision.growth = { reason: 'GrowthRefused', message: error.message };
         plan.after = earliest([plan.after, REFUSED_AGAIN]);
-      }
-      else failure = error;
+      } else failure = error;
     }
     const settling = this.#settling(key, world, plan, refusal);
     if (settling !== undefined) {

@@ -20,6 +20,7 @@ import {
 } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
 import { orphanLeases } from '../ownership/orphans.ts';
+import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
 import { baseRecordOf } from './bases.ts';
 import { neededClaims } from './claims.ts';
 import { isHeard, launcherStartedAt, missedFrom } from './contact.ts';
@@ -29,6 +30,8 @@ import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
 
 export interface Caches {
+  snapshots: Cache<StoredSnapshot>;
+  restores: Cache<StoredRestore>;
   virtualMachines: Cache<StoredVirtualMachine>;
   operations: Cache<StoredOperation>;
   pods: Cache<Pod>;
@@ -87,6 +90,8 @@ export async function observe(sources: Sources, namespace: string, name: string)
     nodes: [...caches.nodes.list()],
     expandableClasses: await expandable(sources.client, vm ? classesToAsk(vm, claims) : []),
     silentNodes: await silentNodes(sources, pods, contacts, now),
+    snapshots: caches.snapshots.by('vm', key),
+    restores: caches.restores.by('vm', key),
     operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
     contacts,
     warnings: await warningsOf(sources, pods),

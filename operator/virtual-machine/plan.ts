@@ -10,10 +10,13 @@ import type {
   VirtualMachineOperation,
   VirtualMachineOperationStatus,
 } from '../../crds/virtual-machine-operation.ts';
+import type { VirtualMachineRestoreStatus } from '../../crds/virtual-machine-restore.ts';
 import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
 import { leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { planRestores, type RestoreSituation } from '../restore/plan.ts';
+import type { StoredRestore } from '../snapshot/resources.ts';
 import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { type Growth, planGrowth } from './growth.ts';
@@ -54,6 +57,7 @@ export type Action =
   | { type: 'DropFinalizer'; pod: Pod }
   | { type: 'Command'; podUID: string; name: CommandName; operation: VirtualMachineOperation }
   | { type: 'UpdateOperation'; operation: VirtualMachineOperation; status: VirtualMachineOperationStatus }
+  | { type: 'UpdateRestore'; restore: StoredRestore; status: VirtualMachineRestoreStatus }
   | { type: 'DeleteOperation'; operation: VirtualMachineOperation };
 
 /** What was decided about a VM that exists; its status is computed from this. */
@@ -118,6 +122,12 @@ export function planVirtualMachine(world: World): Plan {
     situationOf(world, vm, runs, alive, powerOf(vm, runs, highest), highest, running),
     world.operations,
   );
+  const restores = planRestores(restoreSituationOf(world, vm, runs, alive, running), world.restores);
+  if (restores.start && !operations.end) {
+    // Going back to a snapshot is a wish for it to run, as a Start is.
+    const afterIncarnation = Math.max(highest, operations.power.afterIncarnation);
+    operations.power = { state: 'Running', runStrategy: runStrategyOf(vm.spec), afterIncarnation };
+  }
   const wish = wishOf(runStrategyOf(vm.spec), operations.power, lastRun);
   const incarnation = nextIncarnation(world, runs, highest);
   const wanted = describeMachine({
@@ -130,14 +140,16 @@ export function planVirtualMachine(world: World): Plan {
     claims: diskClaims(claims),
     channel: world.defaults.channel,
   });
+  if (restores.order) wanted.restore = restores.order;
 
   let wait: Wait | undefined;
   for (const draft of claims.create) plan.actions.push({ type: 'CreateClaim', claim: draft });
   for (const each of claims.setOwner) plan.actions.push({ type: 'SetClaimOwner', ...each });
-  if (!wish.on || operations.end) {
+  const endUpTo = operations.end?.upTo ?? restores.endUpTo;
+  if (!wish.on || endUpTo !== undefined) {
     const force = operations.end?.force === true;
     for (const run of runs) {
-      if (wish.on && operations.end && run.incarnation > operations.end.upTo) continue;
+      if (wish.on && endUpTo !== undefined && run.incarnation > endUpTo) continue;
       endRun(run, force ? 1 : undefined, plan);
     }
   } else if (!alive) {
@@ -179,6 +191,7 @@ export function planVirtualMachine(world: World): Plan {
   for (const each of operations.commands) {
     if (alive) plan.actions.push({ type: 'Command', podUID: alive.pod.metadata.uid, ...each });
   }
+  for (const each of restores.updates) plan.afterStatus.push({ type: 'UpdateRestore', ...each });
   for (const each of operations.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
   for (const operation of operations.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
   plan.decision = {
@@ -279,6 +292,32 @@ function situationOf(
       stage.running.message ||
       vm.status?.conditions?.find((each) => each.type === 'Running')?.message ||
       'Waiting for the VM to start.',
+  };
+}
+
+function restoreSituationOf(
+  world: World,
+  vm: VirtualMachine,
+  runs: readonly Run[],
+  alive: Run | undefined,
+  running: MachineDescription | undefined,
+): RestoreSituation {
+  const last = runs.filter((run) => run.own && run.end).at(-1);
+  return {
+    now: world.now,
+    vm,
+    alive: alive && {
+      incarnation: alive.incarnation,
+      machine: running,
+      report: world.contacts.get(alive.pod.metadata.uid)?.report,
+    },
+    last: last?.end && {
+      incarnation: last.incarnation,
+      result: last.end.result,
+      message: last.end.message,
+      machine: descriptionOf(last.pod),
+    },
+    snapshots: world.snapshots,
   };
 }
 

@@ -54,7 +54,7 @@ export function wishOf(strategy: RunStrategy, power: Power, lastRun: LastRun | u
 }
 
 /** Ends of pods whose guest never ran: such a run is still owed. */
-const NEVER_RAN = new Set(['NeverStarted', 'Rejected']);
+const NEVER_RAN = new Set(['NeverStarted', 'Rejected', 'SnapshotUnusable']);
 
 /** A run that was cut short, by whomever, has not finished. */
 function finishedReason({ result }: LastRun): string {

@@ -81,6 +81,8 @@ export function aWorld(change: Partial<World> = {}): World {
     imageClaims: new Map(),
     leases: new Map(),
     ownLeases: [],
+    snapshots: [],
+    restores: [],
     orphanLeases: new Set(),
     nodes: [],
     expandableClasses: new Set(),

@@ -4,6 +4,7 @@ import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
 
 /** What the operator was told at its own start. */
 export interface MachineDefaults {
@@ -55,6 +56,9 @@ export interface World {
   /** Nodes whose kubelet no longer renews its lease, and since when; looked up only where a launcher is not heard. */
   silentNodes: ReadonlyMap<string, string>;
   operations: readonly VirtualMachineOperation[];
+  /** Of this VM. */
+  snapshots: readonly StoredSnapshot[];
+  restores: readonly StoredRestore[];
   contacts: ReadonlyMap<string, LauncherContact>;
   /** Warnings about the current pod and its claims; looked up only while something is waited for. */
   warnings: readonly CoreEvent[];

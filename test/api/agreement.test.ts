@@ -76,7 +76,19 @@ function objectOf(kind: Kind, schema: StructuralSchema, target: string, seed: nu
   const name = fc.sample(names, { seed, numRuns: 1 })[0]!;
   const object: Json = { apiVersion: API_VERSION, kind: kind.kind, metadata: { name }, spec };
   if (kind.kind === 'VirtualMachine') return repairVirtualMachine(object, target);
-  return kind.kind === 'VirtualMachineImage' ? repairImage(object, target) : repairOperation(object);
+  if (kind.kind === 'VirtualMachineImage') return repairImage(object, target);
+  return kind.kind === 'VirtualMachineRestore' ? repairRestore(object, target) : repairOperation(object);
+}
+
+function repairRestore(restore: Json, target: string): Json {
+  const { spec } = restore as { spec: { snapshot?: string; lastValid?: boolean } };
+  if (target === '.spec.lastValid') delete spec.snapshot;
+  else delete spec.lastValid;
+  if (spec.snapshot === undefined) {
+    if (target === '.spec.lastValid') spec.lastValid = true;
+    else spec.snapshot = 'before';
+  }
+  return restore;
 }
 
 function repairOperation(operation: Json): Json {

@@ -13,6 +13,7 @@ import {
   pods,
 } from '../../operator/kube/resources.ts';
 import { createLogger } from '../../operator/log.ts';
+import { virtualmachinerestores, virtualmachinesnapshots } from '../../operator/snapshot/resources.ts';
 import { carryOut, type Hands, writeStatus } from '../../operator/virtual-machine/apply.ts';
 import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { virtualmachineoperations, virtualmachines } from '../../operator/virtual-machine/resources.ts';
@@ -35,6 +36,8 @@ beforeAll(async () => {
     caches: {
       virtualMachines: new Cache(client, virtualmachines, { log }),
       operations: new Cache(client, virtualmachineoperations, { log }),
+      snapshots: new Cache(client, virtualmachinesnapshots, { log }),
+      restores: new Cache(client, virtualmachinerestores, { log }),
       pods: new Cache(client, pods, { log }),
       claims: new Cache(client, persistentvolumeclaims, { log }),
       leases: new Cache(client, leases, { log }),

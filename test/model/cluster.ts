@@ -201,6 +201,8 @@ export class ModelCluster {
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter((lease) => lease.metadata.labels?.[LABEL.vm] === name),
       // Always the API server's own word, as in observe().
+      snapshots: [],
+      restores: [],
       orphanLeases: new Set(
         leases
           .filter((lease) => !this.stored.pods.has(lease.spec?.holderIdentity ?? ''))

@@ -201,6 +201,10 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     const checksum = `sha256:${'0'.repeat(64)}`;
     spec.source = { http: { url: 'http://a/b', checksum, checksumURL: 'http://a/c' } };
   },
+  '.spec: must have either snapshot or lastValid: true': ({ spec }) => {
+    spec.snapshot = 'before';
+    spec.lastValid = true;
+  },
   '.spec: force goes with type Stop or Restart only; take it away': ({ spec }) => {
     spec.type = 'Pause';
     spec.force = true;
