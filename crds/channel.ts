@@ -119,7 +119,13 @@ export const downMessage = z.discriminatedUnion('type', [
   /** Carried out at most once for each id, also by a launcher that was restarted in between. */
   z.strictObject({ type: z.literal('command'), id: text, name: commandName }),
   /** How the disks of the machine are to be now; said again until a report has the revision. Needs LIVE_FEATURE. */
-  z.strictObject({ type: z.literal('machine'), revision: z.int(), disks: z.array(machineDisk).max(64) }),
+  z.strictObject({
+    type: z.literal('machine'),
+    revision: z.int(),
+    disks: z.array(machineDisk).max(64),
+    /** Hexadecimal keys of attached disks, by name: in no object of the API, and each good for one attachment. */
+    keys: z.record(text, z.string().regex(/^[0-9a-f]{64}$/)).optional(),
+  }),
   /** Answered by a result when it is done; what is done already is no error. Needs SNAPSHOT_FEATURE. */
   z.strictObject({
     type: z.literal('snapshot'),

@@ -69,6 +69,13 @@ const backend = z.discriminatedUnion('type', [
   }),
   /** The image itself, for a drive that is only read. */
   z.strictObject({ type: z.literal('base'), base }),
+  /** A disk that came while the machine runs, exported by an attachment pod on the same node. */
+  z.strictObject({
+    type: z.literal('attached'),
+    /** host:port of an NBD server that wants the key which the launcher has been given. */
+    address: z.string(),
+    export: z.string(),
+  }),
   z.strictObject({
     type: z.literal('image'),
     /** Folder of the image volume. */
@@ -107,6 +114,8 @@ export const machineDisk = z.strictObject({
   backend: backend.optional(),
   /** Live: the medium, which the pod has mounted, is not in the drive. */
   ejected: z.literal(true).optional(),
+  /** Live: an attached disk that is to go. */
+  unplugged: z.literal(true).optional(),
 });
 
 const network = z.strictObject({

@@ -74,7 +74,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             features: [LIVE_FEATURE, SNAPSHOT_FEATURE],
           },
           report: () => ({ type: 'report', report: report(vm, facts, live, bases, snapshots) }),
-          machine: (revision, disks) => void live.want(revision, disks),
+          machine: (message) => void live.want(message),
           command: (id, command) => carryOut(vm, id, command),
           async snapshot(take, forget) {
             if (take !== undefined) await snapshots.take(take);

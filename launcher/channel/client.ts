@@ -4,13 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   CHANNEL_LINE_LIMIT,
   type CommandName,
+  type DownMessage,
   downMessage,
   HEARTBEAT_DEADLINE,
   HEARTBEAT_INTERVAL,
   type UpMessage,
 } from '../../crds/channel.ts';
 import { VmsteadError } from '../../crds/errors.ts';
-import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
+import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { SnapshotOrder } from '../../crds/snapshot-order.ts';
 import type { Log } from '../log.ts';
 import { LineSplitter } from '../qmp/lines.ts';
@@ -26,7 +27,7 @@ interface ChannelOptions {
   /** What is true now: a launcher's report, or a mover's progress. */
   report: () => Extract<UpMessage, { type: 'report' | 'progress' }>;
   /** How the disks are to be now; absent where nothing can be changed. */
-  machine?: (revision: number, disks: MachineDisk[]) => void;
+  machine?: (message: Extract<DownMessage, { type: 'machine' }>) => void;
   /** Rejects with a VmsteadError for the person who asked. */
   command: (id: string, name: CommandName) => Promise<void>;
   /** Rejects like `command`. Absent where there are no disks. */
@@ -141,7 +142,7 @@ export class ChannelClient {
       void this.answer(message.id, () => this.options.command(message.id, message.name));
     } else if (message.type === 'snapshot') {
       void this.answer(message.id, async () => this.options.snapshot?.(message.take, message.forget));
-    } else if (message.type === 'machine') this.options.machine?.(message.revision, message.disks);
+    } else if (message.type === 'machine') this.options.machine?.(message);
   }
 
   private async answer(id: string, task: () => Promise<void>): Promise<void> {

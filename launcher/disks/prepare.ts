@@ -11,7 +11,7 @@ import { createOverlay, inspectImage } from './qcow2.ts';
 import { claimDevice, regularFile, takesDirect } from './storage.ts';
 
 interface PreparedDisks {
-  /** By place in the description; null for an empty drive. */
+  /** By place in the description; null where there is nothing to open at the start. */
   disks: (PreparedDisk | null)[];
   /** Descriptors that hold block devices; QEMU must inherit them. */
   claims: number[];
@@ -31,7 +31,8 @@ export function prepareDisks(
   const claims: number[] = [];
   const prepared = disks.map((disk): PreparedDisk | null => {
     const { backend, name } = disk;
-    if (backend === undefined) return null;
+    // An attached disk is plugged in when the machine runs.
+    if (backend === undefined || backend.type === 'attached') return null;
     const readOnly = disk.readOnly || disk.device === 'cdrom';
     const direct = (disk.cache ?? 'none') === 'none';
     const manner = { readOnly, direct, aio: asyncIo(disk.aio, best) };

@@ -138,6 +138,23 @@ function virtioDevice(disk: MachineDisk, drive: JsonOptions, place: number, vcpu
   ];
 }
 
+/** A disk that came while the machine runs, in one of the empty ports. */
+export function pluggedDisk(
+  disk: MachineDisk,
+  node: string,
+  port: number,
+): JsonOptions & { driver: string; id: string } {
+  return {
+    driver: 'virtio-blk-pci',
+    id: `disk-${disk.name}`,
+    drive: node,
+    serial: disk.serial,
+    ...hardDisk(disk),
+    ...ON_ERROR,
+    bus: `hotplug${port}`,
+  };
+}
+
 /** It has no way to stop the guest: an error of the storage is told to the guest. */
 function nvmeDevice(disk: MachineDisk, drive: JsonOptions, place: number): JsonOptions[] {
   return [{ driver: 'nvme', ...drive, ...hardDisk(disk), ...diskPlace(place) }];
@@ -206,6 +223,7 @@ export function diskDevice({ disks, cpu }: MachineDescription, host: Host): stri
   const vcpus = cpu.sockets * cpu.cores * cpu.threads;
   const places: Record<MachineDisk['bus'], number> = { virtio: 0, scsi: 0, sata: 0, nvme: 0, ide: 0, usb: 0 };
   const devices = disks.flatMap((disk, index) => {
+    if (disk.backend?.type === 'attached') return [];
     const drive = {
       id: `disk-${disk.name}`,
       drive: host.disks[index] === null ? undefined : diskNode(index),

@@ -102,6 +102,11 @@ export interface QmpCommands {
   'blockdev-insert-medium': Call<{ id: string; 'node-name': string }, Nothing>;
   'blockdev-add': Call<Record<string, unknown> & { driver: string; 'node-name': string }, Nothing>;
   'blockdev-del': Call<{ 'node-name': string }, Nothing>;
+  device_add: Call<Record<string, unknown> & { driver: string; id: string }, Nothing>;
+  device_del: Call<{ id: string }, Nothing>;
+  'object-add': Call<Record<string, unknown> & { 'qom-type': string; id: string }, Nothing>;
+  'object-del': Call<{ id: string }, Nothing>;
+  'qom-list': Call<{ path: string }, { name: string; type: string }[]>;
   'blockdev-set-active': Call<{ active: boolean }, Nothing>;
   transaction: Call<
     { actions: { type: 'blockdev-snapshot'; data: { node: string; overlay: string } }[] },
@@ -175,6 +180,7 @@ export interface QmpEvents {
     nospace?: boolean;
     reason: string;
   };
+  DEVICE_DELETED: { device?: string; path: string };
   DEVICE_TRAY_MOVED: { device: string; id: string; 'tray-open': boolean };
   MIGRATION: { status: string };
   JOB_STATUS_CHANGE: { id: string; status: string };

@@ -29,6 +29,8 @@ export interface LifeRecord {
   disks?: (PreparedDisk | null)[];
   /** What the disks are to be since the machine was changed while it runs. */
   machine?: { revision: number; disks: MachineDisk[] };
+  /** Keys of attached disks, and the hotplug ports that they are in, by name. */
+  attached?: Record<string, { key: string; port?: number }>;
   /** Of the last error that stopped the guest. */
   ioError?: { disk: number; noSpace: boolean };
   /** A snapshot that is being taken, and whether a person had paused the guest before. */

@@ -1,4 +1,7 @@
-/** Lets a guest go on that a full volume had stopped. Only what QEMU stopped for lack of room, never a person's pause. */
+/**
+ * Lets a guest go on that a full volume or a lost attachment had stopped, when there is room, or to see whether the
+ * attachment is back. Never what a person paused.
+ */
 import { hasRoom, LOOK_INTERVAL } from './room.ts';
 import type { Vm } from './vm.ts';
 
@@ -9,12 +12,14 @@ export function watchRoom(vm: Vm): void {
   const look = async () => {
     const error = life.record.ioError;
     const disk = vm.disks[error?.disk ?? -1];
-    if (vm.state === 'IoError' && error?.noSpace && !life.record.pausedByPerson && disk && hasRoom(disk)) {
+    const lost = vm.machineDisks[error?.disk ?? -1]?.backend?.type === 'attached';
+    const mayGoOn = error?.noSpace ? disk && hasRoom(disk) : lost;
+    if (vm.state === 'IoError' && mayGoOn && !life.record.pausedByPerson) {
       // A resume that did not last is tried again more slowly.
       interval =
         Date.now() - lastResume < LOOK_INTERVAL.last ? Math.min(interval * 2, LOOK_INTERVAL.last) : interval;
       lastResume = Date.now();
-      log.info({ disk: vm.ioError()?.disk }, 'there is room again; the guest goes on');
+      log.info({ disk: vm.ioError()?.disk, lost }, 'the guest goes on');
       await vm.qmp?.execute('cont').catch((failure: unknown) => log.warn({ err: String(failure) }, 'cont'));
       await vm.refresh().catch(() => {});
     } else if (vm.state === 'Running') {

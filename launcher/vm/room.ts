@@ -23,6 +23,11 @@ export function hasRoom(disk: PreparedDisk): boolean {
   }
 }
 
+/** An attached disk is tried again and again: its exporter is replaced when it dies. */
+export function lostMessage(name: string): string {
+  return `disk ${name} cannot be reached in its attachment pod; the guest is paused and goes on by itself when it can`;
+}
+
 /** What a person can do about a disk that stopped the guest. */
 export function ioErrorMessage(
   name: string,

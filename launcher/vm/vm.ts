@@ -12,7 +12,7 @@ import { type Ending, endingOf } from './ending.ts';
 import { connectMonitor } from './monitor.ts';
 import { findQemu, isAlive, type ProcessId } from './process.ts';
 import { lastWords, type QemuExit } from './qemu.ts';
-import { ioErrorMessage } from './room.ts';
+import { ioErrorMessage, lostMessage } from './room.ts';
 import { type StartOptions, startQemu } from './start.ts';
 import { type Happening, next, RUN_STATE } from './states.ts';
 
@@ -132,17 +132,18 @@ export class Vm {
   }
 
   ioError(): LauncherReport['ioError'] {
-    const { life, description } = this.options;
-    const error = life.record.ioError;
+    const error = this.options.life.record.ioError;
     if (error === undefined) return undefined;
-    return { disk: description.disks[error.disk]?.name ?? 'unknown', noSpace: error.noSpace };
+    return { disk: this.machineDisks[error.disk]?.name ?? 'unknown', noSpace: error.noSpace };
   }
 
   message(): string | undefined {
     const { life } = this.options;
     const error = this.ioError();
     if (this.state !== 'IoError' || error === undefined) return undefined;
-    return ioErrorMessage(error.disk, error.noSpace, this.disks[life.record.ioError?.disk ?? -1]);
+    const index = life.record.ioError?.disk ?? -1;
+    if (this.machineDisks[index]?.backend?.type === 'attached') return lostMessage(error.disk);
+    return ioErrorMessage(error.disk, error.noSpace, this.disks[index]);
   }
 
   private start(): void {

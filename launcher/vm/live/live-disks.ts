@@ -2,7 +2,7 @@
  * Disks of a machine that runs, brought to what its description says by now: looked at, compared, changed.
  * Nothing depends on what was missed, so that a launcher which was started again just looks again.
  */
-import type { DiskReport } from '../../../crds/channel.ts';
+import type { DiskReport, DownMessage } from '../../../crds/channel.ts';
 import type { MachineDisk } from '../../../crds/machine-description.ts';
 import { diskNode } from '../../machine/disks.ts';
 import type { QmpClient } from '../../qmp/client.ts';
@@ -12,6 +12,7 @@ import type { Vm } from '../vm.ts';
 import { grownBytes } from './growth.ts';
 import { limitsIn, sameLimits, throttleOf } from './limits.ts';
 import { moveMedium } from './media.ts';
+import { Plugging } from './plugging.ts';
 import { driveId } from './qdev.ts';
 
 /** Milliseconds between two looks at what has no event: volumes that grow, guests that hold their tray. */
@@ -20,6 +21,7 @@ const LOOK_INTERVAL = 5_000;
 export class LiveDisks {
   private readonly vm: Vm;
   private readonly onChange: () => void;
+  private readonly plugging: Plugging;
   /** By name. */
   private readonly told = new Map<string, DiskReport>();
   /** Since when the guest has been asked for its medium. */
@@ -31,9 +33,10 @@ export class LiveDisks {
   constructor(vm: Vm, onChange: () => void) {
     this.vm = vm;
     this.onChange = onChange;
+    this.plugging = new Plugging(vm);
     vm.onConnected.push(() => void this.look());
     vm.onEvent.push((event) => {
-      if (event.event === 'DEVICE_TRAY_MOVED') void this.look();
+      if (event.event === 'DEVICE_TRAY_MOVED' || event.event === 'DEVICE_DELETED') void this.look();
     });
     setInterval(() => void this.lookIfNeeded(), LOOK_INTERVAL).unref();
     void this.look();
@@ -49,7 +52,8 @@ export class LiveDisks {
   }
 
   /** Takes what the operator wants; an older wish than the one that is known is an echo. */
-  async want(revision: number, disks: MachineDisk[]): Promise<void> {
+  async want({ revision, disks, keys = {} }: Extract<DownMessage, { type: 'machine' }>): Promise<void> {
+    this.plugging.learn(keys);
     if (revision > this.vm.revision) this.vm.options.life.change({ machine: { revision, disks } });
     await this.look();
   }
@@ -92,12 +96,17 @@ export class LiveDisks {
     const { qmp, revision, machineDisks } = this.vm;
     if (qmp === undefined) return;
     try {
+      const problems = await this.plugging.bring(qmp, machineDisks);
       const blocks = await qmp.execute('query-block');
       const sizes = await sizesOf(qmp);
       const before = JSON.stringify([this.done, ...this.told.values()]);
       for (const [index, disk] of machineDisks.entries()) {
         const block = blocks.find(({ qdev }) => qdev === driveId(disk));
-        this.told.set(disk.name, await this.bring(qmp, disk, index, block, sizes.get(diskNode(index))));
+        // The node on top: not the disk's first one where there are snapshots.
+        const node = block?.inserted?.['node-name'] ?? diskNode(index);
+        const report = await this.bring(qmp, disk, index, block, { node, bytes: sizes.get(node) });
+        const problem = problems.get(disk.name);
+        this.told.set(disk.name, problem === undefined ? report : { ...report, problem });
       }
       this.done = revision;
       if (JSON.stringify([this.done, ...this.told.values()]) !== before) this.onChange();
@@ -112,7 +121,7 @@ export class LiveDisks {
     disk: MachineDisk,
     index: number,
     block: BlockInfo | undefined,
-    bytes: number | undefined,
+    { node, bytes }: { node: string; bytes: number | undefined },
   ): Promise<DiskReport> {
     const prepared = this.vm.disks[index];
     const report: DiskReport = { name: disk.name };
@@ -139,11 +148,14 @@ export class LiveDisks {
       const size = this.grown(disk, prepared, bytes);
       if (size !== undefined) {
         await attempt(async () => {
-          await qmp.execute('block_resize', { 'node-name': diskNode(index), size }, { timeout: 60_000 });
+          await qmp.execute('block_resize', { 'node-name': node, size }, { timeout: 60_000 });
           this.vm.options.log.info({ disk: disk.name, from: bytes, to: size }, 'disk grown');
           report.capacityBytes = size;
         });
       }
+    }
+    if (disk.backend?.type === 'attached' && bytes !== undefined && block !== undefined) {
+      Object.assign(report, { format: 'raw', capacityBytes: bytes });
     }
     const inserted = block?.inserted;
     if (disk.device === 'disk' && inserted !== undefined) {
