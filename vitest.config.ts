@@ -1,5 +1,11 @@
 import { defineConfig } from 'vitest/config';
 
+const onCluster = ['test/cluster/global-setup.ts', 'test/e2e/support/global-setup.ts'];
+/** Tests that stop nodes, the API server or the operator, or install the chart otherwise: nothing runs beside them. */
+const alone = ['agent', 'cluster', 'faults', 'fence', 'kubevirt', 'leaders', 'ownership', 'uninstall'].map(
+  (name) => `test/e2e/${name}.test.ts`,
+);
+
 /** What needs a QEMU, an API server or a cluster lives below `test/`; everything else is quick and needs nothing. */
 export default defineConfig({
   test: {
@@ -8,7 +14,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['{operator,launcher,mover,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,scale}/**'],
+          exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,long,scale}/**'],
           // Each takes milliseconds; a machine that is busy with something else must not make one fail.
           testTimeout: 60_000,
         },
@@ -36,9 +42,30 @@ export default defineConfig({
         test: {
           name: 'cluster',
           include: ['test/e2e/**/*.test.ts'],
-          globalSetup: ['test/cluster/global-setup.ts', 'test/e2e/support/global-setup.ts'],
+          exclude: alone,
+          globalSetup: onCluster,
           testTimeout: 180_000,
           hookTimeout: 180_000,
+          maxWorkers: 3,
+        },
+      },
+      {
+        test: {
+          name: 'faults',
+          include: alone,
+          globalSetup: onCluster,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'long',
+          include: ['test/long/**/*.test.ts'],
+          globalSetup: onCluster,
+          testTimeout: 900_000,
+          hookTimeout: 600_000,
           fileParallelism: false,
         },
       },

@@ -27,6 +27,10 @@ export const commands: Readonly<Record<string, Command>> = {
     passesOn: 'vitest',
     load: () => import('./commands/test-unit.ts'),
   },
+  'test:long': {
+    summary: 'tests that take minutes each: an installed Debian, operators with a wrong clock',
+    load: () => import('./commands/test-long.ts'),
+  },
   check: {
     summary: 'format, lint, types, unused code, generated files',
     load: () => import('./commands/check.ts'),
@@ -65,6 +69,10 @@ export const commands: Readonly<Record<string, Command>> = {
     summary: 'random blows for a long time, and write docs/chaos.md',
     words: { usage: '[MINUTES [SEED]]', most: 2, numbers: true },
     load: () => script('test/chaos/soak.ts', 'tests'),
+  },
+  fuzz: {
+    summary: 'import images with damaged headers for a long time',
+    load: () => script('test/chaos/images.ts', 'tests'),
   },
   generate: {
     summary: 'write the generated files again',
