@@ -55,7 +55,7 @@ export const commands: Readonly<Record<string, Command>> = {
         least: 1,
         text: 'VMs and bare pods in turns, for start, api and delete',
       },
-      rounds: { value: 'BURSTS', default: '3', least: 1, text: 'rounds of burst and memory' },
+      rounds: { value: 'BURSTS', default: '3', least: 1, text: 'rounds of burst, memory and import' },
       'dry-run': { text: 'write nothing down' },
     },
     load: () => script('test/bench/main.ts', 'tests'),
@@ -72,6 +72,7 @@ export const commands: Readonly<Record<string, Command>> = {
   },
   fuzz: {
     summary: 'import images with damaged headers for a long time',
+    words: { usage: '[MINUTES [SEED]]', most: 2, numbers: true },
     load: () => script('test/chaos/images.ts', 'tests'),
   },
   generate: {

@@ -7,6 +7,7 @@ import { burst } from './benches/burst.ts';
 import { deletion } from './benches/delete.ts';
 import { idle } from './benches/idle.ts';
 import { image } from './benches/image.ts';
+import { importing } from './benches/import.ts';
 import { memory } from './benches/memory.ts';
 import { type Pair, runPairs } from './benches/pairs.ts';
 import { start } from './benches/start.ts';
@@ -38,10 +39,11 @@ const run: Record<BenchName, () => Promise<Measurement>> = {
   memory: () => memory(bed, rounds),
   idle: () => idle(bed),
   image: () => image(bed),
+  import: () => importing(bed, rounds),
 };
 
 // Idle first: a control plane that has just started twenty VMs is not idle.
-const order: readonly BenchName[] = ['image', 'idle', 'start', 'api', 'delete', 'memory', 'burst'];
+const order: readonly BenchName[] = ['image', 'idle', 'import', 'start', 'api', 'delete', 'memory', 'burst'];
 for (const name of order) {
   if (!wanted.includes(name)) continue;
   const measured = await run[name]();

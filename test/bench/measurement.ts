@@ -1,7 +1,7 @@
 /** What a bench hands over: rows of figures, each with what it was measured with. */
 import type { Summary } from './statistics.ts';
 
-export const BENCHES = ['start', 'api', 'delete', 'burst', 'memory', 'idle', 'image'] as const;
+export const BENCHES = ['start', 'api', 'delete', 'burst', 'memory', 'idle', 'image', 'import'] as const;
 export type BenchName = (typeof BENCHES)[number];
 
 export type Unit = 's' | 'MiB' | 'MB' | 'requests' | 'requests/min' | 'millicores' | 'times' | '';
@@ -22,7 +22,11 @@ export type FigureId =
   | 'burst.restarts'
   | `memory.${'floor.alone' | 'alone' | 'alone.private' | 'ten' | 'ten.private' | 'request' | 'buffer' | 'podOfRequest'}`
   | `idle.${'pss' | 'cpu' | 'requests' | 'leases'}`
-  | 'image.unpacked';
+  | 'image.unpacked'
+  | `import.${'floor' | 'ours' | 'ratio'}.${'xz' | 'raw'}`
+  | 'import.memory'
+  | 'import.memory.helpers'
+  | 'import.space';
 
 export interface Measurement {
   bench: BenchName;
