@@ -1,6 +1,6 @@
 /** Disks that are changed while their guest runs: limits, media, size. */
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -160,4 +160,35 @@ test('a disk grows with its claim and its volume, without a reboot', { timeout: 
   } finally {
     await run('losetup', ['--detach', loop]);
   }
+});
+
+test('a disk made from an image grows as well', { timeout: 180_000 }, async () => {
+  const image = join(folder, 'image');
+  await mkdir(image);
+  await writeFile(join(image, 'disk.img'), 'base');
+  await truncate(join(image, 'disk.img'), 32 * MIB);
+  const bytes = 32 * MIB;
+  const base = {
+    type: 'file',
+    path: '/bases/root/disk.img',
+    format: 'raw',
+    bytes,
+    virtualBytes: bytes,
+  } as const;
+  const root = (mebibytes: number): MachineDisk => ({
+    ...fileDisk('root'),
+    backend: {
+      ...{ type: 'file', path: '/disks/root/disk.qcow2', format: 'qcow2', base },
+      create: { maxBytes: mebibytes * MIB },
+    },
+  });
+  await using operator = await TestOperator.start(gateway, folder);
+  await using launcher = await start(operator, [root(64)], [`--volume=${image}:/bases/root:ro`]);
+  expect(await told(operator, 0)).toMatchObject({ format: 'qcow2', capacityBytes: 64 * MIB });
+  operator.send({ type: 'machine', revision: 1, disks: [root(128)] });
+  expect(await told(operator, 1)).toMatchObject({ capacityBytes: 128 * MIB });
+  await launcher.typeIntoConsole(
+    'echo begins $(head -c 4 /dev/vda) has $(($(cat /sys/block/vda/size) / 2048))',
+  );
+  await launcher.guestSays(/begins base has 128\b/, 1, 60);
 });
