@@ -84,6 +84,30 @@ export const COMMANDS: readonly Command[] = [
     details: 'The machine starts again in the same pod; the guest is not asked and loses unsaved data.',
   }),
   {
+    name: 'snapshot',
+    summary: 'Keep the disks of a VM as they are now, and its memory',
+    usage: 'VM',
+    minNames: 1,
+    maxNames: 1,
+    options: ['memory', 'no-wait', 'timeout'],
+    details:
+      'It makes a VirtualMachineSnapshot and waits until it is ready. The guest goes on meanwhile.\nWith --memory the VM needs spec.state, with room for its memory.',
+    examples: ['kubectl vm snapshot web', 'kubectl vm snapshot web --memory'],
+    run: async (invocation) => (await import('./snapshot.ts')).snapshot(invocation),
+  },
+  {
+    name: 'restore',
+    summary: 'Take a VM back to a snapshot',
+    usage: 'VM [SNAPSHOT]',
+    minNames: 1,
+    maxNames: 2,
+    options: ['last-valid', 'no-wait', 'timeout'],
+    details:
+      'It makes a VirtualMachineRestore and waits for its result. A VM that runs is stopped first, and runs afterwards.',
+    examples: ['kubectl vm restore web web-x7k2p', 'kubectl vm restore web --last-valid'],
+    run: async (invocation) => (await import('./snapshot.ts')).restore(invocation),
+  },
+  {
     name: 'describe',
     summary: 'State of a VM: what, why, since when, what to do',
     usage: '[VM...]',

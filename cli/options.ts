@@ -20,6 +20,8 @@ export const OPTIONS = {
   tail: { value: 'LINES', text: 'Show only the last lines' },
   previous: { short: 'p', text: 'Of the last run that ended, while its pod is kept' },
   client: { text: 'Do not ask the cluster' },
+  memory: { text: "The guest's memory too, so that it can go on exactly where it was" },
+  'last-valid': { text: 'The newest snapshot that is whole' },
   size: { value: 'SIZE', text: "Size of a new image's claim; absent: that of the file, and a little more" },
   'storage-class': {
     value: 'NAME',

@@ -9,7 +9,7 @@ const words = (line: string) => {
 describe('choose', () => {
   it.each([
     ['st', ['start', 'stop']],
-    ['-n shop re', ['restart', 'resume', 'reset']],
+    ['-n shop re', ['restart', 'resume', 'reset', 'restore']],
     ['stop --f', ['--force']],
     ['stop web --no', ['--no-wait']],
     ['completion ', ['bash', 'zsh', 'fish']],

@@ -64,10 +64,8 @@ class Home implements AsyncDisposable {
     return home;
   }
 
-  async start(
-    changes: Partial<MachineDescription> = {},
-    env: Record<string, string> = {},
-  ): Promise<Launcher> {
+  /** @param command what supervise runs in place of the launcher */
+  async start(changes: Partial<MachineDescription> = {}, command: string[] = []): Promise<Launcher> {
     const { address, serverName, caCertificate } = this.operator;
     this.operator.report = undefined;
     const writer = 'vmstead.sectors=serial:data vmstead.sectors.slots=512 vmstead.sectors.report=20';
@@ -81,7 +79,7 @@ class Home implements AsyncDisposable {
     return await Launcher.start(description, {
       guest,
       disks: this.disks,
-      env,
+      command,
       state: this.state,
       docker: [`--network=${NETWORK}`],
       prepare: (etc) => copyFile(join(this.etc, 'token'), join(etc, 'token')),
@@ -195,4 +193,148 @@ test('with memory: the guest goes on exactly where it was, after a kill', LONG, 
   const first = Number([...launcher.heard.guest.matchAll(new RegExp(WRITES, 'g'))][0]![2]);
   const kept = parseAcknowledgements(before).filter(({ sequence }) => sequence < BigInt(first));
   expect(judge(await home.ring(), [...kept, ...parseAcknowledgements(launcher.heard.guest)])).toEqual([]);
+});
+
+const LAUNCHER = 'exec node --max-semi-space-size=1 /usr/lib/vmstead/launcher.cjs';
+/** The first launcher dies at the first point, the second one at the second, and the one after the last at none. */
+const DOOMED = `
+died=$(cat /run/vmstead/died 2>/dev/null || echo 0)
+echo $((died + 1)) >/run/vmstead/died
+if [ "$died" -lt $# ]; then shift "$died"; export VMSTEAD_FAILPOINTS="$1"; fi
+${LAUNCHER}`;
+/** QEMU dies with the launcher: a power cut at that point. */
+const POWER_CUT = `
+[ -e /run/vmstead/died ] || { touch /run/vmstead/died; export VMSTEAD_FAILPOINTS="$1"; }
+(${LAUNCHER}) && exit 0
+code=$?
+[ "$code" = 137 ] && for p in /proc/[0-9]*; do
+  case "$(tr '\\0' ' ' <$p/cmdline 2>/dev/null)" in qemu-system*) kill -KILL "\${p#/proc/}" ;; esac
+done
+exit $code`;
+const doomed = (...points: string[]) => ['sh', '-c', DOOMED, 'doomed', ...points];
+const powerCut = (point: string) => ['sh', '-c', POWER_CUT, 'cut', point];
+
+/** Orders a snapshot of each launcher that comes, until one answers. */
+async function insist(home: Home, id: string, take: SnapshotOrder) {
+  const { operator } = home;
+  for (;;) {
+    const before = operator.hellos.length;
+    let done = false;
+    const another = async () => {
+      while (operator.hellos.length === before && !done) await new Promise((go) => setTimeout(go, 50));
+      return undefined;
+    };
+    const answer = await Promise.race([operator.snapshot(id, { take }), another()]);
+    done = true;
+    if (answer !== undefined) return answer;
+  }
+}
+
+test(
+  'each launcher dies at the next step of a snapshot: the guest goes on, and the snapshot is whole',
+  LONG,
+  async () => {
+    await using home = await Home.make('doomed');
+    const points = [
+      'layers:made=kill@after',
+      'layers:write=kill@after',
+      'qmp:migrate=kill@after',
+      'qmp:transaction=kill@before',
+      'qmp:transaction=kill@after',
+      'qmp:migrate-continue=kill@after',
+      'snapshot:memory=kill@after',
+      'snapshot:complete=kill@before:2',
+    ];
+    await using launcher = await home.start({}, doomed(...points));
+    await up(home, launcher);
+    expect(await insist(home, '1', order('s1', { memory: true }))).toEqual({ error: undefined });
+    const deaths = () => launcher.heard.launcher.match(/ended with code 137; starting it again/g)?.length;
+    await expect.poll(deaths, { timeout: 60_000 }).toBe(points.length);
+    await expect
+      .poll(() => home.operator.report, { timeout: 60_000 })
+      .toMatchObject({ state: 'Running', snapshots: [{ uid: 's1', memory: {} }] });
+    const beat = lastBeat(launcher);
+    await expect.poll(() => lastBeat(launcher), { timeout: 30_000 }).toBeGreaterThan(beat + 3);
+    // What the snapshots that failed left is merged: the frozen layer, and the one that is written to.
+    await expect.poll(async () => (await home.files()).length, { timeout: 90_000 }).toBe(3);
+    expect((await launcher.stop(30)).message).toMatchObject({ result: 'Stopped' });
+    expect(launcher.heard.guest.match(new RegExp(UP, 'g'))).toHaveLength(1);
+    expect(judge(await home.ring(), parseAcknowledgements(launcher.heard.guest))).toEqual([]);
+  },
+);
+
+test('power cuts at the steps of a snapshot and of a restore, then damage', LONG, async () => {
+  await using home = await Home.make('cuts');
+  let said = '';
+  {
+    // Right after QEMU changed to the new layers: what is acknowledged from then on is in them.
+    await using launcher = await home.start({}, powerCut('qmp:transaction=kill@after'));
+    await up(home, launcher);
+    void home.operator.snapshot('1', { take: order('s1') });
+    expect((await launcher.ended(60)).message).toMatchObject({ result: 'QemuKilled' });
+    said += launcher.heard.guest;
+    expect(judge(await home.ring(), parseAcknowledgements(said))).toEqual([]);
+  }
+  {
+    await using launcher = await home.start();
+    await up(home, launcher);
+    expect(home.operator.report?.snapshots, 'it was never complete').toEqual([]);
+    expect(await home.operator.snapshot('2', { take: order('s2') })).toEqual({ error: undefined });
+    const sums = () => home.operator.report?.snapshots?.[0]?.disks.map(({ sha256 }) => sha256 !== undefined);
+    await expect.poll(sums, { timeout: 60_000 }).toEqual([true, true]);
+    expect(await home.operator.snapshot('3', { take: order('s3') })).toEqual({ error: undefined });
+    await expect
+      .poll(() => home.operator.report?.snapshots?.every(({ disks }) => disks.every((each) => each.sha256)), {
+        timeout: 60_000,
+      })
+      .toBe(true);
+    expect((await launcher.stop(30)).message).toMatchObject({ result: 'Stopped' });
+    said += launcher.heard.guest;
+    expect(judge(await home.ring(), parseAcknowledgements(said))).toEqual([]);
+  }
+  // One bit of the layer that belongs to the newer snapshot alone.
+  const list = JSON.parse(await readFile(join(home.disks, 'data', 'layers.json'), 'utf8')) as {
+    snapshots: { uid: string; layer: string }[];
+  };
+  const layer = list.snapshots.find(({ uid }) => uid === 's3')!.layer;
+  await docker([
+    ...[
+      'run',
+      '--rm',
+      '--user=0',
+      '--volume',
+      `${join(home.disks, 'data')}:/d`,
+      '--entrypoint=sh',
+      'vmstead/qemu:dev',
+      '-c',
+    ],
+    `printf 'X' | dd of=/d/${layer} bs=1 seek=400000 conv=notrunc status=none`,
+  ]);
+  const before = await readFile(join(home.disks, 'data', 'layers.json'), 'utf8');
+  {
+    const restore: RestoreOrder = {
+      uid: 'r1',
+      snapshots: [{ uid: 's3', name: 'c' }],
+      memory: 'IncludeIfThere',
+    };
+    await using launcher = await home.start({ restore });
+    const { exitCode, message } = await launcher.ended(60);
+    expect([exitCode, message.result]).toEqual([72, 'SnapshotUnusable']);
+    expect(message.message).toContain(`layer ${layer} of disk data is damaged`);
+    expect(await readFile(join(home.disks, 'data', 'layers.json'), 'utf8')).toBe(before);
+  }
+  const snapshots = [
+    { uid: 's3', name: 'c' },
+    { uid: 's2', name: 'b' },
+  ];
+  const restore: RestoreOrder = { uid: 'r2', snapshots, memory: 'IncludeIfThere' };
+  // Between the first disk and the second one.
+  await using launcher = await home.start({ restore }, doomed('restore:disk=kill@after'));
+  await up(home, launcher);
+  expect(home.operator.report?.restored).toMatchObject({ uid: 'r2', snapshot: { uid: 's2' }, memory: false });
+  for (const disk of ['data', 'more']) {
+    const tree = JSON.parse(await readFile(join(home.disks, disk, 'layers.json'), 'utf8')) as object;
+    expect(tree).toMatchObject({ restored: { uid: 'r2' } });
+    expect(tree).not.toHaveProperty('intent');
+  }
 });
