@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import {
@@ -30,6 +30,9 @@ export function contentKey(...parts: string[]): string {
 
 const kubernetesModule = join(root, 'setup', 'kubernetes');
 
+/** The Go module of the test cluster's CSI driver. */
+export const csiModule = join(root, 'setup', 'csi');
+
 /** Folders of binaries in the cache; each is complete as soon as it exists (made aside, then renamed). */
 export const binaries = {
   kubernetes: join(
@@ -45,6 +48,10 @@ export const binaries = {
   kstatus: join(
     cacheDirectory,
     `kstatus-${contentKey(...['go.sum', 'main.go'].map((file) => readFileSync(join(root, 'setup', 'kstatus', file), 'utf8')))}`,
+  ),
+  csi: join(
+    cacheDirectory,
+    `csi-${contentKey(...readdirSync(csiModule).map((file) => readFileSync(join(csiModule, file), 'utf8')))}`,
   ),
   localPathProvisioner: join(cacheDirectory, `local-path-provisioner-${LOCAL_PATH_PROVISIONER_VERSION}`),
 };

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { cp, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { chmod, copyFile, cp, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { type BinaryFolder, binaries, root } from '../paths.ts';
+import { type BinaryFolder, binaries, csiModule, root } from '../paths.ts';
 import {
   CONTAINERD_VERSION,
   COREDNS_VERSION,
@@ -34,12 +34,17 @@ interface GoProgram {
   linkerFlags?: string;
 }
 
-/** Compiles commands into the folder's place in the cache: made aside, then renamed, so it is whole or not there. */
+/**
+ * Compiles commands into the folder's place in the cache: made aside, then renamed, so it is whole or not there.
+ *
+ * @param add puts more into the folder before it takes its place
+ */
 async function compile(
   context: StepContext,
   directory: string,
   program: GoProgram,
   packages: readonly string[],
+  add: (folder: string) => Promise<void> = async () => {},
 ): Promise<void> {
   const flags = ['-trimpath', ...(program.tags ? ['-tags', program.tags] : [])];
   let total = 0;
@@ -69,6 +74,7 @@ async function compile(
       },
     },
   );
+  await add(partial);
   await rm(target, { recursive: true, force: true });
   await rename(partial, target);
 }
@@ -159,6 +165,39 @@ const kstatusStep = goStep(kstatus, (context) =>
   compile(context, join(root, 'setup', 'kstatus'), kstatus, kstatus.commands),
 );
 
+const csi: GoProgram = {
+  folder: 'csi',
+  title: 'CSI driver and its sidecars',
+  module: 'vmstead.example/csi-driver',
+  version: '',
+  commands: ['.', 'tool'],
+};
+
+/** Kinds that snapshots are made of, in the plural. */
+const snapshotKinds = ['volumesnapshotclasses', 'volumesnapshotcontents', 'volumesnapshots'];
+const snapshotModule = 'github.com/kubernetes-csi/external-snapshotter/client/v8';
+
+/** Ours, with the sidecars that every CSI driver has: one module, so that they share what they are made of. */
+const csiStep = goStep(csi, (context) =>
+  compile(context, csiModule, csi, csi.commands, async (folder) => {
+    const lines: string[] = [];
+    await context.run('go', ['list', '-m', '-f', '{{.Dir}}', snapshotModule], {
+      cwd: csiModule,
+      env: environment,
+      onLine: (line) => lines.push(line),
+    });
+    for (const kind of snapshotKinds) {
+      const target = join(folder, `${kind}.yaml`);
+      await copyFile(
+        join(lines.at(-1) ?? '', 'config', 'crd', `snapshot.storage.k8s.io_${kind}.yaml`),
+        target,
+      );
+      // Files of modules are read-only, and so would be the folder's next version.
+      await chmod(target, 0o644);
+    }
+  }),
+);
+
 export const goSteps: readonly Step[] = [
   kubernetesStep,
   kstatusStep,
@@ -208,4 +247,5 @@ export const goSteps: readonly Step[] = [
     version: REGISTRY_VERSION,
     commands: ['cmd/registry'],
   }),
+  csiStep,
 ];

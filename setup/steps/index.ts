@@ -51,6 +51,7 @@ export const testSteps = [
   'promtool',
   'registry',
   'kstatus',
+  'csi',
   'guest-tiny',
   'guest-full',
   'cli',

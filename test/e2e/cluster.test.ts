@@ -2,64 +2,27 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Cluster, testClusterProvider } from '../cluster/index.ts';
-import { kubectl } from '../cluster/kubectl.ts';
-import { busyboxImage, pauseImage } from '../cluster/local/definition.ts';
+import { pauseImage } from '../cluster/local/definition.ts';
 import { createBlockVolume, createSharedVolume, staticStorageClass } from '../cluster/volumes.ts';
+import { claim, PlainNamespace, pod } from './support/plain-pods.ts';
 
 /** The cluster itself: what every other test of this folder stands on. */
 const namespace = 'cluster-test';
 let cluster: Cluster;
 
-const run = (args: string[], input?: string): Promise<string> =>
-  kubectl(cluster.kubeconfigPath, ['--namespace', namespace, ...args], input);
+let space: PlainNamespace;
 
-const apply = (...items: object[]): Promise<string> =>
-  run(['apply', '--filename', '-'], JSON.stringify({ apiVersion: 'v1', kind: 'List', items }));
-
-const claim = (name: string, spec: object): object => ({
-  apiVersion: 'v1',
-  kind: 'PersistentVolumeClaim',
-  metadata: { name },
-  spec: { accessModes: ['ReadWriteOnce'], resources: { requests: { storage: '8Mi' } }, ...spec },
-});
-
-interface PodOptions {
-  node: string;
-  command?: string[];
-  volumes?: object[];
-  container?: object;
-}
-
-function pod(
-  name: string,
-  { node, command = ['sleep', '100000'], volumes = [], container = {} }: PodOptions,
-): object {
-  return {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: { name, labels: { app: name } },
-    spec: {
-      terminationGracePeriodSeconds: 0,
-      nodeSelector: { 'kubernetes.io/hostname': node },
-      containers: [
-        { name: 'main', image: busyboxImage, command: ['/bin/busybox', ...command], ...container },
-      ],
-      volumes,
-    },
-  };
-}
-
-const ready = (name: string, seconds = 60): Promise<string> =>
-  run(['wait', '--for=condition=Ready', `pod/${name}`, `--timeout=${seconds}s`]);
+const run = (args: string[]): Promise<string> => space.run(args);
+const apply = (...items: object[]): Promise<string> => space.apply(...items);
+const ready = (name: string): Promise<string> => space.ready(name);
 
 beforeAll(async () => {
   cluster = await testClusterProvider().ensure();
-  await kubectl(cluster.kubeconfigPath, ['delete', 'namespace', namespace, '--ignore-not-found']);
-  await kubectl(cluster.kubeconfigPath, ['create', 'namespace', namespace]);
+  space = await PlainNamespace.open(cluster, namespace);
 });
 
 afterAll(async () => {
-  await kubectl(cluster.kubeconfigPath, ['delete', 'namespace', namespace, '--wait=false']);
+  await space.close();
 });
 
 describe('two-node cluster', () => {

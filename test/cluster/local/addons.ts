@@ -1,11 +1,8 @@
 import { busyboxImage, dnsAddress } from './definition.ts';
 
-/**
- * What every cluster has besides its control plane: names (CoreDNS) and volumes (local-path-provisioner). Both run as
- * processes beside the API server, so the objects here are their rights and the way to them.
- */
-export function addons(controlPlaneAddress: string): object[] {
-  const clusterRole = (name: string, rules: object[]): object[] => [
+/** The rights of a process beside the API server, by the name in its certificate. */
+export function clusterRole(name: string, rules: object[]): object[] {
+  return [
     { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', metadata: { name }, rules },
     {
       apiVersion: 'rbac.authorization.k8s.io/v1',
@@ -15,6 +12,14 @@ export function addons(controlPlaneAddress: string): object[] {
       subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name }],
     },
   ];
+}
+
+/**
+ * What every cluster has besides its control plane: names (CoreDNS) and volumes (local-path-provisioner: `local`
+ * on a node, `shared` on all). Both run as
+ * processes beside the API server, so the objects here are their rights and the way to them.
+ */
+export function addons(controlPlaneAddress: string): object[] {
   const ports = [
     { name: 'dns', port: 53, protocol: 'UDP' },
     { name: 'dns-tcp', port: 53, protocol: 'TCP' },
@@ -60,6 +65,14 @@ export function addons(controlPlaneAddress: string): object[] {
         name: 'local',
         annotations: { 'storageclass.kubernetes.io/is-default-class': 'true' },
       },
+      provisioner: 'rancher.io/local-path',
+      volumeBindingMode: 'WaitForFirstConsumer',
+      reclaimPolicy: 'Delete',
+    },
+    {
+      apiVersion: 'storage.k8s.io/v1',
+      kind: 'StorageClass',
+      metadata: { name: 'shared' },
       provisioner: 'rancher.io/local-path',
       volumeBindingMode: 'WaitForFirstConsumer',
       reclaimPolicy: 'Delete',

@@ -7,6 +7,7 @@ import { apiGet } from '../api-client.ts';
 import { kubectl } from '../kubectl.ts';
 import type { Cluster, ClusterProvider, NodeHandle, Report } from '../provider.ts';
 import { addons } from './addons.ts';
+import { csiAddons } from './csi-addons.ts';
 import * as definition from './definition.ts';
 import { controlPlane, type Machine, machines, workers } from './definition.ts';
 import {
@@ -76,15 +77,19 @@ export class LocalProvider implements ClusterProvider {
   #key(): string {
     const address = '10.231.0.0';
     return contentKey(
-      JSON.stringify(definition),
+      // vitest and Node order a module's exports each in their way.
+      JSON.stringify(Object.entries(definition).sort()),
       JSON.stringify(definition.controlPlaneServices(address)),
+      JSON.stringify(definition.controlPlaneStorage()),
       ...workers.flatMap((machine) => [
         JSON.stringify(definition.workerServices(machine, address)),
+        JSON.stringify(definition.workerStorage(machine)),
         definition.containerdConfig(machine),
         JSON.stringify(definition.cniConfig(machine)),
       ]),
       JSON.stringify(definition.kubeletConfig()),
       JSON.stringify(addons(address)),
+      JSON.stringify(csiAddons),
       nodeImage(),
       JSON.stringify(binaries),
     );
@@ -185,6 +190,7 @@ export class LocalProvider implements ClusterProvider {
               `${binaries.coredns}:/opt/coredns:ro`,
               `${binaries.localPathProvisioner}:/opt/local-path-provisioner:ro`,
               `${savedImages}:${imagesMount}:ro`,
+              `${cacheDirectory}:${definition.cacheMount}:ro`,
               `${files.machine(machine.name)}:/etc/vmstead:ro`,
               `${files.logs(machine.name)}:/var/log/services`,
               `${files.shared}:/var/lib/shared`,
@@ -264,8 +270,13 @@ export class LocalProvider implements ClusterProvider {
   async #remove(client: ContainerRuntimeClient): Promise<void> {
     const docker = client.container.dockerode;
     const containers = await clusterContainers(docker, this.name);
-    // Loop devices belong to the kernel that all nodes share: they would outlive the containers.
-    const detach = `losetup --list --noheadings --output NAME,BACK-FILE | awk '$2 ~ "^/opt/volumes/" {print $1}' | xargs --no-run-if-empty losetup --detach`;
+    // Loop devices belong to the kernel that all nodes share: they would outlive the containers. Ours are those of our
+    // files (volumes) and of our device nodes (the kubelet's mark on block volumes that it maps).
+    const detach = `
+      find /opt/volumes /dev '(' -type f -o -type b ')' -exec stat --format '%Hd:%Ld %i' {} + > /tmp/ours
+      losetup --list --noheadings --output BACK-MAJ:MIN,BACK-INO,NAME | while read -r device inode name; do
+        if grep --quiet --line-regexp --fixed-strings "$device $inode" /tmp/ours; then losetup --detach "$name"; fi
+      done`;
     for (const container of containers.values()) {
       if (container.state !== 'running') continue;
       await client.container.exec(client.container.getById(container.id), ['/bin/bash', '-c', detach], {

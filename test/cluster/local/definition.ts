@@ -3,6 +3,9 @@
  * changes the cluster's key and makes the next start build it anew.
  */
 
+import { basename } from 'node:path';
+import { binaries } from '../../../setup/paths.ts';
+
 const clusterDomain = 'cluster.local';
 const serviceRange = '10.96.0.0/16';
 export const dnsAddress = '10.96.0.10';
@@ -45,6 +48,11 @@ function command(program: string, flags: readonly string[]): string {
 }
 
 const pki = '/etc/vmstead/pki';
+
+/** Where every machine sees what the set-up built. */
+export const cacheMount = '/opt/cache';
+const csiPrograms = `${cacheMount}/${basename(binaries.csi)}`;
+const csiSocket = '/run/csi/csi.sock';
 
 export function controlPlaneServices(address: string): Services {
   return {
@@ -103,6 +111,32 @@ export function controlPlaneServices(address: string): Services {
       `--helper-image=${busyboxImage}`,
     ]),
   };
+}
+
+/** Runs on the control plane from when a test asks for the CSI driver. */
+export function controlPlaneStorage(): Services {
+  const sidecar = (name: string, ...flags: string[]): string =>
+    command(`${csiPrograms}/${name}`, [
+      '--kubeconfig=/etc/vmstead/csi.kubeconfig',
+      '--leader-election=false',
+      ...flags,
+    ]);
+  const address = `--csi-address=${csiSocket}`;
+  // They would wait for its kinds, which we do not have.
+  const noGroups = '--feature-gates=CSIVolumeGroupSnapshot=false';
+  return {
+    'csi-driver': command(`${csiPrograms}/csi-driver`, ['-pool=/opt/volumes/csi', `-endpoint=${csiSocket}`]),
+    'csi-provisioner': sidecar('csi-provisioner', address, '--default-fstype=xfs'),
+    'csi-attacher': sidecar('csi-attacher', address),
+    'csi-resizer': sidecar('csi-resizer', address, '--handle-volume-inuse-error=false'),
+    'csi-snapshotter': sidecar('csi-snapshotter', address, noGroups),
+    'snapshot-controller': sidecar('snapshot-controller', noGroups),
+  };
+}
+
+/** Runs on a worker from when a test asks for the CSI driver. */
+export function workerStorage(machine: Machine): Services {
+  return { 'csi-driver': command(`${csiPrograms}/csi-driver`, [`-node=${machine.name}`]) };
 }
 
 export function workerServices(machine: Machine, address: string): Services {
@@ -206,7 +240,11 @@ export const corefile = `.:53 {
 }
 `;
 
-/** local-path-provisioner's own configuration. */
+/** local-path-provisioner's own configuration, by storage class. */
 export const localPathConfig = {
-  nodePathMap: [{ node: 'DEFAULT_PATH_FOR_NON_LISTED_NODES', paths: ['/opt/volumes'] }],
+  storageClassConfigs: {
+    local: { nodePathMap: [{ node: 'DEFAULT_PATH_FOR_NON_LISTED_NODES', paths: ['/opt/volumes'] }] },
+    // The same folder on every node.
+    shared: { sharedFileSystemPath: '/var/lib/shared' },
+  },
 };

@@ -8,11 +8,13 @@ import {
   containerdConfig,
   controlPlane,
   controlPlaneServices,
+  controlPlaneStorage,
   corefile,
   kubeletConfig,
   localPathConfig,
   type Machine,
   workerServices,
+  workerStorage,
   workers,
 } from './definition.ts';
 
@@ -38,10 +40,14 @@ export function clusterFiles(directory: string): ClusterFiles {
   };
 }
 
-async function writeServices(folder: string, services: Record<string, string>): Promise<void> {
-  await mkdir(join(folder, 'services'), { recursive: true });
-  for (const [name, script] of Object.entries(services))
-    await writeFile(join(folder, 'services', name), script);
+/** @param kind `services` run from the start, `storage` from when somebody asks for it */
+async function writeServices(
+  folder: string,
+  kind: 'services' | 'storage',
+  services: Record<string, string>,
+): Promise<void> {
+  await mkdir(join(folder, kind), { recursive: true });
+  for (const [name, script] of Object.entries(services)) await writeFile(join(folder, kind, name), script);
 }
 
 /** Writes certificates, kubeconfigs and configuration of a new cluster; what an older one left is removed. */
@@ -70,7 +76,7 @@ export async function writeClusterFiles(
     ]),
     authority.issue('kubelet-client', '/O=system:masters/CN=kube-apiserver-kubelet-client'),
     kubeconfig(files.kubeconfig, 'admin', '/O=system:masters/CN=admin'),
-    ...['kube-controller-manager', 'kube-scheduler', 'coredns', 'local-path-provisioner'].map((name) =>
+    ...['kube-controller-manager', 'kube-scheduler', 'coredns', 'local-path-provisioner', 'csi'].map((name) =>
       kubeconfig(join(controlPlaneFolder, `${name}.kubeconfig`), name, `/CN=system:${name}`),
     ),
     ...workers.flatMap((machine) => {
@@ -88,7 +94,8 @@ export async function writeClusterFiles(
     writeFile(join(controlPlaneFolder, 'audit-policy.json'), JSON.stringify(auditPolicy)),
     writeFile(join(controlPlaneFolder, 'Corefile'), corefile),
     writeFile(join(controlPlaneFolder, 'local-path.json'), JSON.stringify(localPathConfig)),
-    writeServices(controlPlaneFolder, controlPlaneServices(address(controlPlane))),
+    writeServices(controlPlaneFolder, 'services', controlPlaneServices(address(controlPlane))),
+    writeServices(controlPlaneFolder, 'storage', controlPlaneStorage()),
   ]);
   for (const machine of workers) {
     const folder = files.machine(machine.name);
@@ -97,7 +104,8 @@ export async function writeClusterFiles(
       writeFile(join(folder, 'containerd.toml'), containerdConfig(machine)),
       writeFile(join(folder, 'kubelet.json'), JSON.stringify(kubeletConfig())),
       writeFile(join(folder, 'cni.conflist'), JSON.stringify(cniConfig(machine))),
-      writeServices(folder, workerServices(machine, address(machine))),
+      writeServices(folder, 'services', workerServices(machine, address(machine))),
+      writeServices(folder, 'storage', workerStorage(machine)),
     ]);
   }
 }

@@ -62,10 +62,12 @@ iptables -t nat -A POSTROUTING -s 10.244.0.0/16 ! -d 10.244.0.0/16 -j MASQUERADE
 
 mkdir -p /etc/cni/net.d /var/log/services /run/services
 cp /etc/vmstead/cni.conflist /etc/cni/net.d/10-pods.conflist 2> /dev/null || true
-for script in /etc/vmstead/services/*; do
+for script in /etc/vmstead/services/* /etc/vmstead/storage/*; do
   name=$(basename "$script")
   mkdir -p "/run/services/$name"
   printf '#!/bin/bash\nexec >> /var/log/services/%s.log 2>&1\nsource %s\n' "$name" "$script" > "/run/services/$name/run"
   chmod +x "/run/services/$name/run"
+  # Storage with snapshots runs from when somebody first asks for it.
+  if [[ $script == */storage/* && ! -e /var/lib/storage-started ]]; then touch "/run/services/$name/down"; fi
 done
 exec env PATH="/opt/kubernetes:/opt/containerd:$PATH" runsvdir /run/services
