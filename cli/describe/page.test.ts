@@ -46,7 +46,7 @@ const vm = {
       memoryOverhead: '90Mi',
     },
     interfaces: [{ name: 'default', mac: '02:00:00:00:00:01', ips: ['10.0.0.7'] }],
-    disks: [{ name: 'data', claimName: 'web-data', capacity: '10Gi', format: 'raw' }],
+    disks: [{ name: 'data', claimName: 'web-data', capacity: '10Gi', format: 'raw', limits: 'iops 50' }],
     startup: { createdAt: at(12), scheduledAt: at(12), machineReadyAt: at(11.98), guestUpAt: at(11.9) },
     restartRequired: [{ field: 'spec.cpu.cores', running: '1', wanted: '2' }],
     lastRun: {
@@ -116,9 +116,9 @@ describe('page', () => {
         spec.cpu.cores  1        2
 
       Disks:
-        NAME  DEVICE  SOURCE           CLAIM             CLASS  CAPACITY  FORMAT
-        root  disk    image debian:12  -                 -      -         -
-        data  disk    blank            web-data (Bound)  local  10Gi      raw
+        NAME  DEVICE  SOURCE           CLAIM             CLASS  CAPACITY  FORMAT  NOW
+        root  disk    image debian:12  -                 -      -         -       -
+        data  disk    blank            web-data (Bound)  local  10Gi      raw     iops 50
 
       Networks:
         NAME     MODEL   MAC                IPS       PORTS

@@ -1,5 +1,6 @@
 /** A page about one VM. Pure: objects in, lines out. */
 
+import type { DiskSpec } from '../../crds/virtual-machine.ts';
 import type { CoreEvent, PersistentVolumeClaim } from '../../operator/kube/resources.ts';
 import type { StoredOperation, StoredVirtualMachine } from '../../operator/virtual-machine/resources.ts';
 import { advice } from './advice.ts';
@@ -147,30 +148,30 @@ function disks({ vm, claims }: Material): string[] {
   const { spec, status } = vm;
   return table(
     'Disks',
-    ['NAME', 'DEVICE', 'SOURCE', 'CLAIM', 'CLASS', 'CAPACITY', 'FORMAT'],
+    ['NAME', 'DEVICE', 'SOURCE', 'CLAIM', 'CLASS', 'CAPACITY', 'FORMAT', 'NOW'],
     (spec.disks ?? []).map((disk) => {
       const seen = status?.disks?.find((each) => each.name === disk.name);
       const name = seen?.claimName ?? disk.source?.claim?.name;
       const claim = claims?.find((each) => each.metadata.name === name);
-      const source =
-        disk.source === undefined
-          ? 'none'
-          : disk.source.containerImage !== undefined
-            ? `image ${disk.source.containerImage.image}`
-            : disk.source.claim !== undefined
-              ? 'claim'
-              : 'blank';
       return [
         disk.name,
         disk.device ?? 'disk',
-        source,
+        sourceOf(disk.source),
         name === undefined ? '-' : `${name}${claimState(claims, claim)}`,
         claim?.spec?.storageClassName ?? '-',
         seen?.capacity ?? claim?.status?.capacity?.storage ?? disk.claim?.size ?? '-',
         seen?.format ?? '-',
+        [seen?.media, seen?.limits, seen?.problem].filter((each) => each !== undefined).join('; ') || '-',
       ];
     }),
   );
+}
+
+function sourceOf(source: DiskSpec['source']): string {
+  if (source === undefined) return 'none';
+  if (source.containerImage) return `image ${source.containerImage.image}`;
+  if (source.image) return `vmimg ${source.image.name}`;
+  return source.claim ? 'claim' : 'blank';
 }
 
 function claimState(claims: Material['claims'], claim: PersistentVolumeClaim | undefined): string {
