@@ -41,8 +41,12 @@ describe('parseArguments', () => {
 
   it.each([
     ['halt web', 'there is no command "halt"; see kubectl vm help'],
-    ['stop', 'stop takes VM...; see kubectl vm help stop'],
-    ['console a b', 'console takes VM; see kubectl vm help console'],
+    ['st web', 'there is no command "st"; is it start or stop; see kubectl vm help'],
+    ['descirbe web', 'there is no command "descirbe"; is it describe; see kubectl vm help'],
+    ['lgos web', 'there is no command "lgos"; is it logs; see kubectl vm help'],
+    ['--foo', 'there is no option --foo; see kubectl vm help'],
+    ['stop', 'write kubectl vm stop VM...; see kubectl vm help stop'],
+    ['console a b', 'write kubectl vm console VM; see kubectl vm help console'],
     ['version web', 'version takes no argument; see kubectl vm help version'],
     ['pause web --force', 'pause has no option --force; see kubectl vm help pause'],
     ['stop web --wait', 'stop has no option --wait; see kubectl vm help stop'],

@@ -39,6 +39,8 @@ export function parseArguments(args: readonly string[]): Parsed {
   const wantsHelp = tokens.some((token) => token.kind === 'option' && token.name === 'help');
   const [name, ...names] = words;
   if (name === undefined || name === 'help') {
+    const unknown = tokens.find((token) => token.kind === 'option' && !(token.name in OPTIONS));
+    if (unknown?.kind === 'option') throw usage(`there is no option ${unknown.rawName}`);
     return { help: true, command: names[0] === undefined ? undefined : commandNamed(names[0]) };
   }
   const command = commandNamed(name);
@@ -58,7 +60,11 @@ export function parseArguments(args: readonly string[]): Parsed {
     options[token.name] = token.value ?? true;
   }
   if (names.length < command.minNames || names.length > command.maxNames) {
-    throw wrong(`${command.name} takes ${command.usage || 'no argument'}`);
+    throw wrong(
+      command.usage
+        ? `write kubectl vm ${command.name} ${command.usage}`
+        : `${command.name} takes no argument`,
+    );
   }
   const named = names.length > 0 && command.name !== 'image';
   if (options['all-namespaces'] && (options.namespace !== undefined || named)) {
@@ -69,6 +75,27 @@ export function parseArguments(args: readonly string[]): Parsed {
 
 function commandNamed(name: string): Command {
   const command = COMMANDS.find((each) => each.name === name);
-  if (command === undefined) throw usage(`there is no command ${JSON.stringify(name)}`);
-  return command;
+  if (command !== undefined) return command;
+  const near = COMMANDS.map((each) => each.name).filter((each) => isNear(name, each));
+  const meant = near.length > 0 ? `; is it ${near.join(' or ')}` : '';
+  throw usage(`there is no command ${JSON.stringify(name)}${meant}`);
+}
+
+/** Whether somebody who wrote `word` may have meant `name`: its beginning, or a letter or two off. */
+function isNear(word: string, name: string): boolean {
+  return name.startsWith(word) || distance(word, name) <= (word.length > 3 ? 2 : 1);
+}
+
+/** Letters to add, drop or replace. */
+function distance(a: string, b: string): number {
+  let above = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const now = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const replaced = above[column - 1]! + (a[row - 1] === b[column - 1] ? 0 : 1);
+      now.push(Math.min(replaced, above[column]! + 1, now[column - 1]! + 1));
+    }
+    above = now;
+  }
+  return above[b.length]!;
 }

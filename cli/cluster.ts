@@ -26,7 +26,7 @@ export async function connect(options: OptionValues): Promise<Cluster> {
   try {
     kubeconfig = loadKubeconfig(options.kubeconfig, options.context);
   } catch (error) {
-    throw new VmsteadError('KubeconfigUnusable', (error as Error).message, { cause: error });
+    throw new VmsteadError('KubeconfigUnusable', unusable(error as NodeJS.ErrnoException), { cause: error });
   }
   const server = kubeconfig.getCurrentCluster()?.server;
   // client-node's stand-in for a kubeconfig that is not there.
@@ -45,6 +45,11 @@ export async function connect(options: OptionValues): Promise<Cluster> {
     namespace: options.namespace ?? context?.namespace ?? 'default',
     kubeconfig,
   };
+}
+
+function unusable({ code, path, message }: NodeJS.ErrnoException): string {
+  if (code === 'ENOENT') return `there is no kubeconfig ${path}; set KUBECONFIG or give --kubeconfig`;
+  return code === undefined ? message : `the kubeconfig cannot be read: ${message}`;
 }
 
 /** @throws VmsteadError `VmNotFound` */

@@ -38,6 +38,15 @@ describe('explain', () => {
     });
   });
 
+  it('says when another server answers', () => {
+    const error = new TransportError('UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'try --use-system-ca', request);
+    expect(explain(error)).toEqual({
+      message:
+        "what answers at the address of the API server has a certificate that the kubeconfig does not vouch for (UNABLE_TO_VERIFY_LEAF_SIGNATURE): it is another cluster's, or a proxy's; choose another --context or fetch the kubeconfig again (Unreachable)",
+      exitCode: 6,
+    });
+  });
+
   it.each([
     [new VmsteadError('Usage', 'x'), 2],
     [new VmsteadError('Timeout', 'x'), 3],

@@ -15,8 +15,25 @@ export function explain(error: unknown): Explanation {
   return { message: error instanceof Error ? error.message : String(error), exitCode: 1 };
 }
 
+/** OpenSSL's and Node's words for a server that is not the one of the kubeconfig. */
+const CERTIFICATE = new Set([
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+]);
+
 function toVmsteadError(error: unknown): VmsteadError | undefined {
   if (error instanceof VmsteadError) return error;
+  if (error instanceof TransportError && CERTIFICATE.has(error.code)) {
+    return new VmsteadError(
+      'Unreachable',
+      `what answers at the address of the API server has a certificate that the kubeconfig does not vouch for (${error.code}): it is another cluster's, or a proxy's; choose another --context or fetch the kubeconfig again`,
+      { cause: error },
+    );
+  }
   if (error instanceof TransportError) {
     return new VmsteadError(
       'Unreachable',

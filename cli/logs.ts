@@ -102,10 +102,13 @@ async function currentPod(
   }
 }
 
-/** The pod of the last run that ended, which may be the newest. */
+/** The pod of the last run that ended, which may be the newest. @param list newest life first */
+export function previousOf(list: readonly Pod[]): Pod | undefined {
+  return list.find((each) => containerState(each) === 'ended');
+}
+
 async function previousPod(cluster: Cluster, vm: StoredVirtualMachine): Promise<Pod> {
-  const list = await launcherPods(cluster, vm);
-  const pod = list.find((each) => containerState(each) === 'ended');
+  const pod = previousOf(await launcherPods(cluster, vm));
   if (pod !== undefined) return pod;
   const last = vm.status?.lastRun;
   const ended = last === undefined ? '' : `; its last run ended with ${last.result}: ${last.message}`;
