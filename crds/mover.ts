@@ -125,7 +125,6 @@ const target = z.discriminatedUnion('type', [
   /** Only look at the source: for the size of a claim that is still to be made. Not for uploads. */
   z.strictObject({ type: z.literal('none') }),
 ]);
-export type MoverTarget = z.infer<typeof target>;
 
 export const moverJob = z.strictObject({
   version: z.literal(1),
@@ -146,7 +145,7 @@ export type MoverJob = z.infer<typeof moverJob>;
  * `Waiting`: for an upload to begin or to go on, or before another attempt to reach the source (`message` says
  * why). `Verifying`: all bytes are there and the image is being checked.
  */
-export const moverPhase = z.enum(['Connecting', 'Transferring', 'Waiting', 'Verifying']);
+const moverPhase = z.enum(['Connecting', 'Transferring', 'Waiting', 'Verifying']);
 
 /** Sent up the channel when it changes, at most once a second. */
 export const moverProgress = z.strictObject({

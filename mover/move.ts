@@ -135,7 +135,7 @@ function openWriter(
 }
 
 /** An image's own tables come on top of what it holds: with the smallest clusters, less than a sixteenth. */
-export function mostImageBytes(maxVirtualBytes: number): number {
+function mostImageBytes(maxVirtualBytes: number): number {
   return Math.ceil(maxVirtualBytes * (17 / 16)) + 64 * 1024 * 1024;
 }
 

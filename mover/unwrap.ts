@@ -19,7 +19,7 @@ const PROGRAM: Readonly<Record<Exclude<Wrapper, 'gz'>, readonly string[]>> = {
 };
 
 /** Throws what `input` threw, or ImageUnusable when the data are damaged or cut off. */
-export function unwrap(wrapper: Wrapper, input: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
+function unwrap(wrapper: Wrapper, input: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void> {
   return wrapper === 'gz' ? gunzip(input) : throughProgram(wrapper, PROGRAM[wrapper], input);
 }
 
@@ -104,7 +104,7 @@ interface Peeked {
 }
 
 /** Looks at the first `length` bytes of a stream. */
-export async function peek(stream: AsyncGenerator<Buffer, void>, length: number): Promise<Peeked> {
+async function peek(stream: AsyncGenerator<Buffer, void>, length: number): Promise<Peeked> {
   const chunks: Buffer[] = [];
   let have = 0;
   let complete = false;

@@ -51,7 +51,7 @@ export interface HttpOptions {
 }
 
 /** A URL without what may be secret in it. */
-export function shown(url: URL): string {
+function shown(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}`.slice(0, 256);
 }
 
