@@ -142,7 +142,7 @@ const CONSOLE: ContextFile = {
 
 /**
  * What a mover's pod runs. A small young generation: a stream makes garbage all the time
- * (docs/decisions/0011-images-as-they-came.md).
+ * (docs/decisions/0012-images-as-they-came.md).
  */
 const MOVER: ContextFile = {
   path: 'vmstead/mover',
