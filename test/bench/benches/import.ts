@@ -91,7 +91,7 @@ async function makeDisk(box: MoverBox): Promise<void> {
     [
       'tar -cf part /usr/bin /usr/lib 2>/dev/null || true',
       `truncate -s ${DISK_BYTES} disk.raw`,
-      'for at in 0 512 1024; do head -c 240M part | dd of=disk.raw bs=1M seek=$at conv=notrunc,sparse status=none; done',
+      'for at in 16 528 1040; do head -c 240M part | dd of=disk.raw bs=1M seek=$at conv=notrunc,sparse status=none; done',
       'rm part',
       'qemu-img convert -f raw -O qcow2 disk.raw disk.qcow2',
       'xz -1 -T2 -c disk.qcow2 > disk.qcow2.xz',
@@ -141,7 +141,7 @@ while kill -0 $! 2>/dev/null; do
       case $key in Name:) name=$value ;; VmHWM:) peak=$value ;; VmRSS:) resident=$value ;; esac
     done < $status 2>/dev/null || continue
     case $name in
-      node) sum=$((sum + resident)); [ $peak -gt $most ] && most=$peak ;;
+      node* | *MainThread) sum=$((sum + resident)); [ $peak -gt $most ] && most=$peak ;;
       xz | qemu-img) sum=$((sum + resident)) ;;
     esac
   done
