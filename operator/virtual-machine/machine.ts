@@ -111,6 +111,7 @@ function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
   const { source } = disk;
   if (source?.claim) described.source = `claim ${source.claim.name}`;
   if (source?.image) described.source = `image ${source.image.name}`;
+  if (source?.image) described.source = `image ${source.image.name}`;
   if (source?.containerImage) described.source = `containerImage ${source.containerImage.image}`;
   if (source !== undefined) described.backend = describeBackend(input, disk, source);
   if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
