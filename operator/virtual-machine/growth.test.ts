@@ -45,7 +45,9 @@ test('a claim whose class can expand is asked to', () => {
 test('a class that cannot expand is told, and looked at again', () => {
   const { grow, condition, after } = plan(claim('10Gi'));
   expect(grow).toEqual([]);
-  expect(condition?.message).toMatchInlineSnapshot(`"PersistentVolumeClaim web-data of disk data stays at 10Gi in place of 20Gi: StorageClass fast does not allow volume expansion. Set allowVolumeExpansion on it where its driver can do it, or copy the data to a disk of another class."`);
+  expect(condition?.message).toMatchInlineSnapshot(
+    `"PersistentVolumeClaim web-data of disk data stays at 10Gi in place of 20Gi: StorageClass fast does not allow volume expansion. Set allowVolumeExpansion on it where its driver can do it, or copy the data to a disk of another class."`,
+  );
   expect(after).toBeLessThanOrEqual(60_000);
 });
 
@@ -53,7 +55,9 @@ test('while the storage works, its own words are told', () => {
   const conditions = [{ type: 'Resizing', status: 'True', message: 'controller at work' }];
   const { grow, condition } = plan(claim('20Gi', { phase: 'Bound', conditions }), 'fast');
   expect(grow).toEqual([]);
-  expect(condition?.message).toMatchInlineSnapshot(`"PersistentVolumeClaim web-data of disk data grows to 20Gi: controller at work"`);
+  expect(condition?.message).toMatchInlineSnapshot(
+    `"PersistentVolumeClaim web-data of disk data grows to 20Gi: controller at work"`,
+  );
 });
 
 test.each([

@@ -6,7 +6,7 @@ import type { BlockInfo } from '../../qmp/commands.ts';
 import { driveId } from './qdev.ts';
 
 /** Milliseconds that a guest has to give a medium back that it has locked: it may still be using it. */
-export const PATIENCE = 30_000;
+const PATIENCE = 30_000;
 
 /**
  * Puts the medium in or takes it out, as the description says. A guest that has locked its tray is asked
