@@ -116,7 +116,7 @@ const imageClaim = transition(
   'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; make an image with another name instead',
 );
 
-export const virtualMachineImageSpec = z.strictObject({
+const virtualMachineImageSpec = z.strictObject({
   source: described(
     'Where the image comes from: exactly one member. It cannot be changed.',
     transition(
@@ -142,7 +142,7 @@ const imageProgress = z.strictObject({
   eta: time('When it will be done at this speed.').optional(),
 });
 
-export const virtualMachineImageStatus = z.strictObject({
+const virtualMachineImageStatus = z.strictObject({
   observedGeneration: described('Generation of the spec that this status is about.', z.int()).optional(),
   phase: described('For the column; conditions are for logic.', imagePhase).optional(),
   conditions: described('What holds and why: Ready.', listMap(condition, 'type', 8)).optional(),

@@ -11,7 +11,7 @@ import { type ImageAction, planImage } from './plan.ts';
 import { imageStatusOf } from './status.ts';
 import type { ImageWorld } from './world.ts';
 
-export const NAMESPACE = 'default';
+const NAMESPACE = 'default';
 
 export const METADATA: ImageMetadata = {
   version: 1,
