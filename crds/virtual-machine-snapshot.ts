@@ -30,7 +30,7 @@ const words = (description: string) => described(description, text(1024));
 
 const snapshotDisk = z.strictObject({
   name: words('Name of the disk.'),
-  size: words('Room that the frozen layer takes in the claim.'),
+  size: words("Length of the frozen layer's file; holes in it take no room."),
   sha256: words('SHA-256 checksum of the frozen layer, once it was read through.').optional(),
 });
 

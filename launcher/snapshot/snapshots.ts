@@ -42,6 +42,8 @@ export class Snapshots {
   /** Orders that wait or run: merges and checksums give way. */
   private orders = 0;
   private ended = false;
+  /** This connection to QEMU has been looked over. An order may come before anybody else gets to it. */
+  private inOrder = false;
 
   constructor(vm: Vm, agent: GuestAgent) {
     this.vm = vm;
@@ -112,6 +114,7 @@ export class Snapshots {
       await before.catch(() => {});
       const { qmp } = this.vm;
       if (qmp === undefined) throw new VmsteadError('QmpClosed', 'QEMU is not there to change its disks');
+      if (!this.inOrder) await this.putInOrder(qmp);
       return await task(qmp);
     })();
     this.turn = mine;
@@ -147,19 +150,23 @@ export class Snapshots {
 
   /** A new launcher, or a new QEMU: finishes what the one before began. */
   private async connected(): Promise<void> {
-    const { life, log } = this.vm.options;
+    const { log } = this.vm.options;
+    this.inOrder = false;
     try {
-      await this.inTurn(async (qmp) => {
-        this.store = new LayerStore(this.vm.options.description);
-        if (life.record.frozen) await this.agent.thaw();
-        const begun = life.record.snapshot;
-        if (begun !== undefined) await this.undo(qmp, begun.uid, begun.paused);
-        await finishIncoming(this.vm, qmp, this.store);
-      });
+      await this.inTurn(async () => {});
     } catch (error) {
       if (!(error instanceof QmpClosedError)) log.error({ err: String(error) }, 'snapshots are not in order');
     }
     this.vm.options.onChange();
+  }
+
+  private async putInOrder(qmp: QmpClient): Promise<void> {
+    const { life, description } = this.vm.options;
+    this.store = new LayerStore(description);
+    const begun = life.record.snapshot;
+    if (begun !== undefined) await this.undo(qmp, begun.uid, begun.paused);
+    await finishIncoming(this.vm, qmp, this.store);
+    this.inOrder = true;
   }
 
   /**
@@ -200,6 +207,8 @@ export class Snapshots {
     while (!this.ended) {
       try {
         if (this.orders === 0 && this.vm.qmp !== undefined && this.vm.state === 'Running') {
+          // Of a launcher before this one; the agent may come to answer only now.
+          if (this.vm.options.life.record.frozen) await this.agent.thaw();
           await this.settle();
           await setClock(this.vm, this.agent);
           if (!(await this.checksums())) await this.merge();
