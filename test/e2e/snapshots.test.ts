@@ -1,0 +1,107 @@
+/** Snapshots and the way back, as a person makes them: objects applied, commands typed. */
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { API_VERSION } from '../../crds/api.ts';
+import {
+  type StoredRestore,
+  type StoredSnapshot,
+  virtualmachinerestores,
+  virtualmachinesnapshots,
+} from '../../operator/snapshot/resources.ts';
+import { kubectlVm } from '../cluster/kubectl-vm.ts';
+import { Bed } from './support/bed.ts';
+import { boots, lastAcknowledged } from './support/guest.ts';
+import { blankDisk, sectorWriter, tinyVm } from './support/manifests.ts';
+import { poll } from './support/poll.ts';
+
+const SLOW = { timeout: 300_000 };
+let bed: Bed;
+
+beforeAll(async () => {
+  bed = await Bed.open('snapshots');
+});
+afterAll(async () => {
+  await bed.kubectl('delete', 'vmsnap,vmrestore', '--all', '--wait=false');
+  await bed.close();
+});
+
+const object = (kind: string, name: string, spec: object) => ({
+  apiVersion: API_VERSION,
+  kind,
+  metadata: { name },
+  spec: { virtualMachine: 'web', ...spec },
+});
+
+const snapshotNow = (name: string): Promise<StoredSnapshot> =>
+  bed.client.get(virtualmachinesnapshots, { namespace: bed.namespace, name });
+const restoreNow = (name: string): Promise<StoredRestore> =>
+  bed.client.get(virtualmachinerestores, { namespace: bed.namespace, name });
+
+async function until<T>(what: string, get: () => Promise<T>, holds: (stored: T) => boolean): Promise<T> {
+  return await poll(
+    what,
+    async () => {
+      const stored = await get();
+      return holds(stored) ? stored : undefined;
+    },
+    { timeout: 120_000, describe: async () => JSON.stringify(await get()) },
+  );
+}
+
+test('a VM with memory goes on where it was; what cannot be is said; deleting lets go', SLOW, async () => {
+  const vm = tinyVm('web', {
+    guest: sectorWriter('data'),
+    disks: [blankDisk('data', '256Mi')],
+    state: { size: '512Mi', reclaimPolicy: 'Delete' },
+  });
+  await bed.apply(vm);
+  await bed.untilUp('web');
+  await bed.untilLog('web', 'writes', (text) => lastAcknowledged(text) > 0);
+
+  await bed.apply(object('VirtualMachineSnapshot', 'first', { memory: 'Include' }));
+  const first = await until(
+    'snapshot first verified',
+    () => snapshotNow('first'),
+    ({ status }) =>
+      status?.conditions?.some(({ type, status }) => type === 'Verified' && status === 'True') === true,
+  );
+  expect(first.status).toMatchObject({
+    phase: 'Ready',
+    consistency: 'Memory',
+    memory: { claimName: 'web-state', sha256: expect.any(String) },
+    disks: [{ name: 'data', sha256: expect.any(String) }],
+  });
+
+  await bed.apply(object('VirtualMachineRestore', 'waits', { snapshot: 'first' }));
+  await until(
+    'a restore without stop to wait',
+    () => restoreNow('waits'),
+    ({ status }) => status?.conditions?.[0]?.reason === 'VirtualMachineRunning',
+  );
+  await bed.kubectl('delete', 'vmrestore', 'waits');
+
+  await bed.apply(object('VirtualMachineRestore', 'back', { snapshot: 'first', stop: true }));
+  const back = await until(
+    'the restore',
+    () => restoreNow('back'),
+    ({ status }) => status?.phase === 'Succeeded' || status?.phase === 'Failed',
+  );
+  expect(back.status).toMatchObject({ phase: 'Succeeded', snapshot: 'first', memory: true, incarnation: 2 });
+  // The same boot in another pod, and it writes.
+  const acknowledged = () => bed.log('web').match(/VMSTEAD-SECTOR boot_id=/g)?.length ?? 0;
+  const before = acknowledged();
+  await bed.untilLog('web', 'the restored guest to write', () => acknowledged() > before + 2);
+  expect(boots(bed.log('web'))).toHaveLength(1);
+
+  const said = await kubectlVm(bed.cluster.kubeconfigPath, 'snapshot', 'web', '-n', bed.namespace);
+  expect(said.stdout).toMatch(/^Snapshot web-\S+ of web is ready \(Crash\)/);
+  const name = /web-\S+/.exec(said.stdout)![0];
+  await bed.kubectl('delete', 'vmsnap', name, 'first');
+  await poll(
+    'the layers and the memory to be let go of',
+    async () => {
+      const list = await bed.inLauncher('web', 'sh', '-c', 'cat /disks/data/layers.json; ls /state/memory');
+      return list.includes('"snapshots": []') && !list.includes('.img\n') ? true : undefined;
+    },
+    { timeout: 60_000 },
+  );
+});
