@@ -11,10 +11,10 @@ const CHUNK = Buffer.alloc(1024 * 1024);
 export async function makeBlank({ bytes }: BlankJob, target: Target): Promise<ImageMetadata> {
   const done = await target.completed();
   if (done !== undefined) return done;
-  if (bytes > (target.mostBytes ?? bytes)) {
+  if (bytes > target.mostBytes) {
     throw new MoverFailure(
       'ImageTooLarge',
-      `a blank disk of ${bytes} bytes does not fit on the ${target.mostBytes} of the device`,
+      `a blank disk of ${bytes} bytes does not fit into its claim, which takes ${target.mostBytes} at most`,
     );
   }
   const file = await target.open(0);

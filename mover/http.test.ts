@@ -158,6 +158,11 @@ describe('checksums', () => {
   });
 });
 
+test('a list of checksums that cannot be had is asked for again another time', async () => {
+  const checksum = { url: 'http://127.0.0.1:9/SHA256SUMS' };
+  expect((await imported({}, { checksum })).result).toMatchObject({ code: 'SourceLost', retry: true });
+});
+
 describe('a connection that breaks off', () => {
   test('is taken up where it broke, if it is still the same', async () => {
     const cuts = [100_000, 2_000_000, 1, 1_500_000];

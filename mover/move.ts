@@ -125,7 +125,7 @@ function openWriter(
     blank: target.blank,
     algorithms: sameAlgorithm ? ['sha256'] : ['sha256', checksum.algorithm],
     from,
-    mostBytes: Math.min(mostImageBytes(job.maxVirtualBytes), target.mostBytes ?? Number.POSITIVE_INFINITY),
+    mostBytes: Math.min(mostImageBytes(job.maxVirtualBytes), target.mostBytes),
     durable(bytes) {
       const { version } = source;
       if (plain && version !== undefined) target.keep({ bytes, version });

@@ -110,7 +110,13 @@ async function expectedChecksum({ source: job }: MoverJob, source: Source): Prom
   const { checksum } = job;
   if (checksum === undefined || 'digest' in checksum) return checksum;
   if (job.type !== 'http' || !(source instanceof HttpSource)) return undefined;
-  const list = await source.document(checksum.url, LONGEST_LIST);
+  const list = await source.document(checksum.url, LONGEST_LIST).catch((error: unknown) => {
+    if (error instanceof MoverFailure) throw error;
+    throw new MoverFailure('SourceLost', `the list of checksums was lost: ${(error as Error).message}`, {
+      retry: true,
+      cause: error,
+    });
+  });
   return checksumFor(list, decodeURIComponent(baseName(new URL(job.url).pathname)));
 }
 

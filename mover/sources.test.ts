@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, statfsSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -7,6 +7,7 @@ import { IMAGE_METADATA_FILE, type MoverResult, UPLOAD_HEADER, UPLOAD_PATH } fro
 import { Bench, MIB, noise } from '../test/mover/import.ts';
 import { sha } from '../test/mover/web-server.ts';
 import { checksumFor } from './source/checksum-list.ts';
+import { FileTarget } from './target/file-target.ts';
 
 const content = noise(3 * MIB + 512);
 let bench: Bench;
@@ -97,6 +98,11 @@ describe('the target', () => {
     writeFileSync(join(bench.directory, 'disk.img'), 'short');
     expect(await claim()).toMatchObject({ code: 'ClaimUnusable' });
     expect(bench.files()).toEqual(['disk.img', 'disk.json']);
+  });
+
+  test('a file with holes may not be far longer than its volume', () => {
+    const { blocks, bsize } = statfsSync(bench.directory);
+    expect(new FileTarget(bench.directory, 'key').mostBytes).toBe(4 * blocks * bsize);
   });
 
   test('blank', async () => {

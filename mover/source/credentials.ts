@@ -8,13 +8,13 @@ import { MoverFailure } from '../failure.ts';
 const RESERVED =
   /^(host|connection|content-length|transfer-encoding|range|if-range|accept-encoding|upgrade|te|trailer)$/i;
 
-/** Headers that a Secret asks for: `user` and `password` become basic authentication, `headers` has lines. */
+/** Headers that a Secret asks for: `user` (or `username`) and `password` become basic authentication, `headers` has lines. */
 export function secretHeaders(directory: string): Record<string, string> {
   const files = new Map(
     names(directory).map((name) => [name, readFileSync(join(directory, name), 'utf8')] as const),
   );
   const headers: Record<string, string> = {};
-  const user = files.get('user') ?? files.get('accessKeyId');
+  const user = files.get('user') ?? files.get('username') ?? files.get('accessKeyId');
   const password = files.get('password') ?? files.get('secretKey');
   if (user !== undefined || password !== undefined) {
     const pair = `${user?.trim() ?? ''}:${password?.replace(/\r?\n$/, '') ?? ''}`;

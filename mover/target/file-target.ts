@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
   writeSync,
@@ -28,6 +29,8 @@ const STATE_NEW = 'disk.part.json.new';
 const METADATA_NEW = '.vmstead-new';
 const OURS = new Set([PART, STATE, STATE_NEW, METADATA_NEW, ...Object.values(IMAGE_FILE)]);
 const IGNORED = new Set(['lost+found', IMAGE_METADATA_FILE, ...OURS]);
+/** Times the size of its volume that a file with holes may be long. */
+const MOST_HOLES = 4;
 /** Images are read by launchers of the same group. */
 const MODE = 0o660;
 
@@ -43,7 +46,8 @@ type PartState = z.infer<typeof partState>;
 export class FileTarget implements Target {
   readonly device = false;
   readonly blank = true;
-  readonly mostBytes = undefined;
+  /** A file may be longer than its volume, where it has holes; far longer than that, it is a bomb. */
+  readonly mostBytes: number;
   private readonly directory: string;
   private readonly key: string;
 
@@ -51,6 +55,8 @@ export class FileTarget implements Target {
   constructor(directory: string, key: string) {
     this.directory = directory;
     this.key = key;
+    const { blocks, bsize } = within(directory, () => statfsSync(directory));
+    this.mostBytes = blocks * bsize * MOST_HOLES;
     const other = within(directory, () => readdirSync(directory)).filter((name) => !IGNORED.has(name));
     if (other.length > 0) {
       throw new MoverFailure(

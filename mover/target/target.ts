@@ -15,8 +15,8 @@ export interface Target {
   readonly device: boolean;
   /** Whether what was not written reads as zeros. */
   readonly blank: boolean;
-  /** Most bytes that it can hold; undefined: as many as there is room. */
-  readonly mostBytes: number | undefined;
+  /** Longest image that it can hold, holes included. */
+  readonly mostBytes: number;
   /** The image, when an earlier attempt has published it, or had only that left to do. */
   completed(): Promise<ImageMetadata | undefined>;
   unfinished(): Unfinished | undefined;
