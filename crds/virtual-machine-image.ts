@@ -38,11 +38,11 @@ const http = rules(
       httpUrl('the checksum'),
     ).optional(),
     secretRef: described(
-      'Secret of this namespace for the server, which only the kubelet reads: username and password, or headers (one a line).',
+      'Secret of this namespace for the server, which only the kubelet reads: username and password, or headers with a line "Name: value" for each.',
       z.strictObject({ name: described('Name of the Secret.', objectName()) }),
     ).optional(),
     caConfigMapRef: described(
-      "ConfigMap of this namespace whose key ca.crt has the server's certificate authorities, in PEM.",
+      "ConfigMap of this namespace whose keys have the server's certificate authorities, in PEM.",
       z.strictObject({ name: described('Name of the ConfigMap.', objectName()) }),
     ).optional(),
     proxy: described('HTTP proxy to go through.', httpUrl('the proxy')).optional(),
