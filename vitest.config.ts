@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config';
 
 const onCluster = ['test/cluster/global-setup.ts', 'test/e2e/support/global-setup.ts'];
 /** Tests that stop nodes, the API server or the operator, or install the chart otherwise: nothing runs beside them. */
-const alone = ['agent', 'cluster', 'faults', 'fence', 'kubevirt', 'leaders', 'ownership', 'uninstall'].map(
+const alone = ['agent', 'cluster', 'faults', 'kubevirt', 'ownership', 'uninstall'].map(
   (name) => `test/e2e/${name}.test.ts`,
 );
 
@@ -46,7 +46,7 @@ export default defineConfig({
           globalSetup: onCluster,
           testTimeout: 180_000,
           hookTimeout: 180_000,
-          maxWorkers: 3,
+          fileParallelism: false,
         },
       },
       {

@@ -1,12 +1,12 @@
 /** The leading operator hangs, or loses its connections: nothing is done twice, and nothing is missed. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Bed, brief } from './support/bed.ts';
-import { boots, lastAcknowledged } from './support/guest.ts';
-import { blankDisk, operation, sectorWriter, tinyVm } from './support/manifests.ts';
-import { auditFromNow, leader, nextLeader, operatorPod, operatorProcess } from './support/operator.ts';
-import { poll } from './support/poll.ts';
-import { writersOn } from './support/writers.ts';
+import { Bed, brief } from '../e2e/support/bed.ts';
+import { boots, lastAcknowledged } from '../e2e/support/guest.ts';
+import { blankDisk, operation, sectorWriter, tinyVm } from '../e2e/support/manifests.ts';
+import { auditFromNow, leader, nextLeader, operatorPod, operatorProcess } from '../e2e/support/operator.ts';
+import { poll } from '../e2e/support/poll.ts';
+import { writersOn } from '../e2e/support/writers.ts';
 
 let bed: Bed;
 const name = 'led';

@@ -4,12 +4,12 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { kubectl } from '../cluster/kubectl.ts';
 import type { NodeHandle } from '../cluster/provider.ts';
 import { createSharedVolume, staticStorageClass, type TestVolume } from '../cluster/volumes.ts';
-import { Bed, brief, condition } from './support/bed.ts';
-import { fillClaim } from './support/fill-claim.ts';
-import { boots, lastAcknowledged } from './support/guest.ts';
-import { claimDisk, sectorWriter, tinyVm } from './support/manifests.ts';
-import { poll } from './support/poll.ts';
-import { writersOn } from './support/writers.ts';
+import { Bed, brief, condition } from '../e2e/support/bed.ts';
+import { fillClaim } from '../e2e/support/fill-claim.ts';
+import { boots, lastAcknowledged } from '../e2e/support/guest.ts';
+import { claimDisk, sectorWriter, tinyVm } from '../e2e/support/manifests.ts';
+import { poll } from '../e2e/support/poll.ts';
+import { writersOn } from '../e2e/support/writers.ts';
 
 const NAME = 'moves';
 const CLAIM = 'shared';
