@@ -4,6 +4,7 @@ import { createSmallVolume, staticStorageClass } from '../cluster/volumes.ts';
 import { Bed, brief, condition } from './support/bed.ts';
 import { fillClaim } from './support/fill-claim.ts';
 import { boots } from './support/guest.ts';
+import { killLauncher } from './support/kill.ts';
 import { blankDisk, tinyVm } from './support/manifests.ts';
 import { poll } from './support/poll.ts';
 
@@ -39,8 +40,8 @@ test('limits and media: at once, in the same pod, with nothing left to wait for 
   await bed.typeInto('live', 'until [ -b /dev/sr0 ]; do sleep 0.1; done; head -c 1 /dev/sr0 2>&1');
   await bed.untilLog('live', 'finds no medium', (log) => log.includes('No medium found'));
 
-  // A launcher that was started again, and an operator that was: what holds, holds.
-  await bed.kubectl('exec', changed.status?.launcher?.podName ?? '', '--', 'sh', '-c', KILL_LAUNCHER);
+  // A launcher that was started again looks again.
+  await killLauncher(bed, 'live');
   await edit(data, cd);
   await bed.until(
     'live',
@@ -54,10 +55,6 @@ test('limits and media: at once, in the same pod, with nothing left to wait for 
   expect(waits.status?.launcher?.podUID).toBe(pod);
   expect(boots(bed.log('live'))).toHaveLength(1);
 });
-
-/** The launcher itself, not what starts it again. */
-const KILL_LAUNCHER =
-  'for p in /proc/[0-9]*; do case "$(tr "\\\\0" " " <$p/cmdline)" in node\\ *launcher.cjs*) kill -9 ${p#/proc/};; esac; done';
 
 test('growth: of a claim whose class can expand, seen by the guest; else the reason', async () => {
   const node = bed.cluster.node('worker-1');

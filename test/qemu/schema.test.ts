@@ -25,7 +25,8 @@ beforeAll(async () => {
   const image = process.env.VMSTEAD_QEMU_IMAGE ?? 'vmstead/qemu:dev';
   const output = await docker([
     ...['run', '--rm', '--network=none', '--entrypoint=/bin/sh', image, '-c'],
-    `printf '%s\\n' '${words}' | qemu-system-x86_64 -nodefaults -display none -machine none -qmp stdio`,
+    // To a file: QEMU does not wait for a slow reader before it quits.
+    `printf '%s\\n' '${words}' | qemu-system-x86_64 -nodefaults -display none -machine none -qmp stdio >/tmp/answers; cat /tmp/answers`,
   ]);
   const answer = output.split('\n').find((line) => line.includes('"meta-type"'));
   const { return: schema } = JSON.parse(answer ?? '{"return":[]}') as { return: SchemaInfo[] };
