@@ -27,7 +27,10 @@ interface Waiting {
 export interface QmpOptions {
   /** Called for each event in the order in which QEMU sent them; unknown ones included. */
   onEvent: (event: QmpEvent) => void;
-  /** Called once when the connection is lost for whatever reason: the one synthetic event. */
+  /**
+   * Called once when a connection that `connect` gave is lost for whatever reason: the one synthetic event. One
+   * that never came about is told by `connect` itself.
+   */
   onClose: (reason: Error | undefined) => void;
   /** Called for each command and its answer; for a log at debug level. */
   onTraffic?: (line: { command: string; milliseconds: number; error?: string }) => void;
@@ -39,15 +42,19 @@ export class QmpClient {
   private readonly waiting = new Map<number, Waiting>();
   private nextId = 0;
   private closedBecause: { reason: Error | undefined } | undefined;
+  private given = false;
   private greeted!: () => void;
+  private refused!: (reason: Error) => void;
   private readonly greeting: Promise<void>;
 
   private constructor(socket: Socket, options: QmpOptions) {
     this.socket = socket;
     this.options = options;
-    this.greeting = new Promise((resolve) => {
+    this.greeting = new Promise((resolve, reject) => {
       this.greeted = resolve;
+      this.refused = reject;
     });
+    this.greeting.catch(() => {}); // connect() waits for it, and may have given up before
     const lines = new LineSplitter(
       LONGEST_LINE,
       (line) => this.receive(line),
@@ -60,8 +67,8 @@ export class QmpClient {
 
   /**
    * Connects to QEMU's monitor socket and negotiates capabilities. Rejects with the socket's error
-   * (ENOENT and ECONNREFUSED mean "not there yet") or a QmpTimeoutError: the monitor serves one client at a
-   * time and lets a second one wait.
+   * (ENOENT and ECONNREFUSED mean "not there yet"), a QmpClosedError or a QmpTimeoutError: the monitor serves one
+   * client at a time and lets a second one wait.
    */
   static async connect(path: string, options: QmpOptions, timeout = DEFAULT_TIMEOUT): Promise<QmpClient> {
     const socket = connect(path);
@@ -74,10 +81,12 @@ export class QmpClient {
     try {
       await client.within(timeout, 'the greeting', client.greeting);
       await client.execute('qmp_capabilities', {}, { timeout });
+      if (client.closed) throw new QmpClosedError('qmp_capabilities');
     } catch (error) {
       socket.destroy();
       throw error;
     }
+    client.given = true;
     return client;
   }
 
@@ -177,7 +186,9 @@ export class QmpClient {
     if (this.closedBecause !== undefined) return;
     this.closedBecause = { reason };
     this.socket.destroy();
+    // A QEMU that ends may have taken a connection that it never greets.
+    this.refused(new QmpClosedError('the greeting'));
     for (const waiting of [...this.waiting.values()]) waiting.settle(new QmpClosedError(waiting.command));
-    this.options.onClose(reason);
+    if (this.given) this.options.onClose(reason);
   }
 }
