@@ -22,7 +22,7 @@ import {
 } from './docker.ts';
 import { clusterFiles, writeClusterFiles } from './files.ts';
 import { imagesMount, loadImages } from './images.ts';
-import { containerNode } from './node.ts';
+import { containerNode, listLoops } from './node.ts';
 import { nodeImage } from './node-image.ts';
 
 const savedImages = join(cacheDirectory, 'images');
@@ -270,13 +270,8 @@ export class LocalProvider implements ClusterProvider {
   async #remove(client: ContainerRuntimeClient): Promise<void> {
     const docker = client.container.dockerode;
     const containers = await clusterContainers(docker, this.name);
-    // Loop devices belong to the kernel that all nodes share: they would outlive the containers. Ours are those of our
-    // files (volumes) and of our device nodes (the kubelet's mark on block volumes that it maps).
-    const detach = `
-      find /opt/volumes /dev '(' -type f -o -type b ')' -exec stat --format '%Hd:%Ld %i' {} + > /tmp/ours
-      losetup --list --noheadings --output BACK-MAJ:MIN,BACK-INO,NAME | while read -r device inode name; do
-        if grep --quiet --line-regexp --fixed-strings "$device $inode" /tmp/ours; then losetup --detach "$name"; fi
-      done`;
+    // Ours are those of our files (volumes) and of our device nodes (with which the kubelet holds block volumes).
+    const detach = `(${listLoops('/opt/volumes /dev')}) | while read -r _ _ name; do losetup --detach "$name"; done`;
     for (const container of containers.values()) {
       if (container.state !== 'running') continue;
       await client.container.exec(client.container.getById(container.id), ['/bin/bash', '-c', detach], {

@@ -36,6 +36,15 @@ device /dev/loop-control 0660 root:disk c 10 237
 for n in $(seq 0 31); do device "/dev/loop$n" 0660 root:disk b 7 "$n"; done
 ln -sf null /dev/kmsg
 
+# What the kubelet held before the power was cut. Only those that are still the same: others may have the number now.
+if [[ -s /var/lib/loops ]]; then
+  losetup --list --noheadings --raw --output BACK-MAJ:MIN,BACK-INO,NAME > /tmp/loops
+  grep --line-regexp --fixed-strings --file /var/lib/loops /tmp/loops | while read -r _ _ name; do
+    losetup --detach "$name" || true
+  done || true
+  rm /var/lib/loops
+fi
+
 # One value for all nodes and the host: 128, the kernel's default, is too few for several kubelets and launchers.
 (( $(< /proc/sys/fs/inotify/max_user_instances) >= 1024 )) || echo 1024 > /proc/sys/fs/inotify/max_user_instances || true
 echo 1 > /proc/sys/net/ipv4/ip_forward
