@@ -8,7 +8,7 @@ import { memoryPath } from './memory.ts';
 import { rollBack } from './restore-disks.ts';
 import type { LayerStore } from './store.ts';
 import { MIGRATION_CAPABILITIES } from './take.ts';
-import { awaitEvent } from './wait.ts';
+import { awaitEvent, resume } from './wait.ts';
 
 /** Milliseconds for reading a memory: at 100 MiB a second, 360 GiB. */
 const LONGEST_LOAD = 3_600_000;
@@ -32,7 +32,7 @@ export async function finishIncoming(vm: Vm, qmp: QmpClient, store: LayerStore):
   // Before anything runs: what runs changes the disks, and the memory would not belong to them any more.
   store.publishAll((tree) => (tree.memory === undefined ? tree : withoutMemory(tree)));
   if (incoming.paused) life.change({ pausedByPerson: true });
-  else await qmp.execute('cont');
+  else await resume(qmp);
   const { restored } = life.record;
   if (restored !== undefined) life.change({ restored: { ...restored, memory: true } });
   life.forget('incoming');

@@ -25,6 +25,7 @@ import { forgetMemory, memoryPath, readPage, sweepMemory, writePage } from './me
 import { mergeLayers, stopMerges } from './merge.ts';
 import { LayerStore, layerPath } from './store.ts';
 import { take } from './take.ts';
+import { resume } from './wait.ts';
 
 /** Milliseconds that a restored guest runs before what was there before it is let go of. */
 const SETTLED_AFTER = 60_000;
@@ -176,7 +177,7 @@ export class Snapshots {
   private async undo(qmp: QmpClient, uid: string, paused: boolean): Promise<void> {
     const { store, vm } = this;
     await cancelMigration(qmp);
-    if (!paused) await qmp.execute('cont');
+    if (!paused) await resume(qmp);
     await vm.refresh();
     const whole = store.snapshots().some((each) => each.uid === uid);
     for (const disk of store.disks) {

@@ -15,7 +15,7 @@ import type { Vm } from '../vm/vm.ts';
 import { activeNode, openLayer } from './graph.ts';
 import { memoryPath, publishMemory, requireMemoryRoom, requireRoom } from './memory.ts';
 import { type LayeredDisk, type LayerStore, unlayeredDisks } from './store.ts';
-import { awaitEvent, timeOf } from './wait.ts';
+import { awaitEvent, resume, timeOf } from './wait.ts';
 
 const MIB = 1024 * 1024;
 /** Room for a layer's tables and the guest's first writes. */
@@ -66,7 +66,7 @@ export async function take(
   if (order.memory) {
     if (paused) await qmp.execute('blockdev-set-active', { active: true });
     else {
-      await qmp.execute('cont');
+      await resume(qmp);
       await again.value;
     }
     await vm.refresh();

@@ -1,6 +1,8 @@
 /** Waiting for one of QEMU's events, for so long and no longer. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { QmpClient } from '../qmp/client.ts';
 import type { QmpEvent } from '../qmp/commands.ts';
-import { QmpTimeoutError } from '../qmp/errors.ts';
+import { QmpCommandError, QmpTimeoutError } from '../qmp/errors.ts';
 import type { Vm } from '../vm/vm.ts';
 
 export interface Awaited<T> extends Disposable {
@@ -39,6 +41,23 @@ export function awaitEvent<T>(
   // Whoever failed before it got to wait is not told of this one as well.
   value.catch(() => {});
   return { value, [Symbol.dispose]: end };
+}
+
+/** Milliseconds between two tries of letting the guest go on, and how many there are. */
+const RESUME_AGAIN = 5;
+const RESUME_TRIES = 2000;
+
+/** Lets the guest go on. QEMU says that a migration is complete a moment before it allows that. */
+export async function resume(qmp: QmpClient): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await qmp.execute('cont');
+      return;
+    } catch (error) {
+      if (!(error instanceof QmpCommandError) || tries === RESUME_TRIES) throw error;
+      await sleep(RESUME_AGAIN);
+    }
+  }
 }
 
 /** Milliseconds of QEMU's own clock. */
