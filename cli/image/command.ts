@@ -1,8 +1,7 @@
 /** `image list`, `image upload`. */
 
 import { type StoredImage, virtualmachineimages } from '../../operator/image/resources.ts';
-import { isNotFound } from '../../operator/kube/errors.ts';
-import { type Cluster, connect } from '../cluster.ts';
+import { connect } from '../cluster.ts';
 import type { Invocation } from '../invocation.ts';
 import { usage } from '../usage.ts';
 
@@ -46,19 +45,6 @@ export function columns(rows: readonly (readonly string[])[]): string[] {
       .join('  ')
       .trimEnd(),
   );
-}
-
-/** Nothing where there is none. */
-export async function findImage(
-  { client, namespace }: Cluster,
-  name: string,
-): Promise<StoredImage | undefined> {
-  try {
-    return await client.get(virtualmachineimages, { namespace, name });
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
 }
 
 /** Name of an image, also when it is written as kubectl prints it: `vmimg/debian`. */

@@ -18,7 +18,7 @@ import type { Invocation } from '../invocation.ts';
 import type { Io } from '../io.ts';
 import { usage } from '../usage.ts';
 import { parseDuration } from '../values.ts';
-import { findImage } from './command.ts';
+import { findImage } from './find.ts';
 import { openForward } from './forward.ts';
 import { ProgressBar } from './progress-bar.ts';
 
