@@ -15,7 +15,7 @@ import type { Vm } from '../vm/vm.ts';
 import { activeNode, openLayer } from './graph.ts';
 import { memoryPath, publishMemory, requireMemoryRoom, requireRoom } from './memory.ts';
 import { type LayeredDisk, type LayerStore, unlayeredDisks } from './store.ts';
-import { awaitEvent, resume, timeOf } from './wait.ts';
+import { awaitEvent, resume, timeOf, whenFinalized } from './wait.ts';
 
 const MIB = 1024 * 1024;
 /** Room for a layer's tables and the guest's first writes. */
@@ -174,7 +174,7 @@ async function takeWithMemory(
     capability,
     state: true,
   }));
-  await qmp.execute('migrate-set-capabilities', { capabilities });
+  await whenFinalized(() => qmp.execute('migrate-set-capabilities', { capabilities }));
   await qmp.execute('migrate-set-parameters', { 'max-bandwidth': BANDWIDTH, 'downtime-limit': DOWNTIME });
   const reached = (...states: string[]) =>
     awaitEvent(vm, 'migrate', deadlineSeconds * 1000, (event) =>

@@ -43,21 +43,26 @@ export function awaitEvent<T>(
   return { value, [Symbol.dispose]: end };
 }
 
-/** Milliseconds between two tries of letting the guest go on, and how many there are. */
-const RESUME_AGAIN = 5;
-const RESUME_TRIES = 2000;
+/** Milliseconds between two tries of what QEMU refuses while a migration is being finalized, and how many. */
+const AGAIN = 5;
+const TRIES = 2000;
 
-/** Lets the guest go on. QEMU says that a migration is complete a moment before it allows that. */
-export async function resume(qmp: QmpClient): Promise<void> {
+/** QEMU says that a migration has ended a moment before it takes the next command of that kind. */
+export async function whenFinalized(ask: () => Promise<unknown>): Promise<void> {
   for (let tries = 1; ; tries++) {
     try {
-      await qmp.execute('cont');
+      await ask();
       return;
     } catch (error) {
-      if (!(error instanceof QmpCommandError) || tries === RESUME_TRIES) throw error;
-      await sleep(RESUME_AGAIN);
+      if (!(error instanceof QmpCommandError) || tries === TRIES) throw error;
+      await sleep(AGAIN);
     }
   }
+}
+
+/** Lets the guest go on. */
+export async function resume(qmp: QmpClient): Promise<void> {
+  await whenFinalized(() => qmp.execute('cont'));
 }
 
 /** Milliseconds of QEMU's own clock. */
