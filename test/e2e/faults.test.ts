@@ -132,6 +132,13 @@ describe('a node that is silent', () => {
       expect(condition(vm, 'Ready')?.message).toMatch(
         /^Node worker-2 has been silent since \S+: nobody can tell whether the VM runs, and it is not started elsewhere\. If you are certain that the node is off: kubectl taint nodes worker-2 node\.kubernetes\.io\/out-of-service=nodeshutdown:NoExecute$/,
       );
+      // Nor when Kubernetes itself gives the node up, which is later.
+      const ready = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+      await poll('Kubernetes to give the node up', async () => {
+        return (await bed.kubectl('get', 'node', 'worker-2', ready)) === 'Unknown';
+      });
+      await sleep(5000);
+      expect(brief(await bed.vm('two'))).toBe('Unknown NodeSilent');
       expect(await bed.podsOf('two')).toHaveLength(1);
     } finally {
       await node.unpause();
