@@ -33,7 +33,9 @@ describe('the chart', () => {
     expect(crds.map(({ metadata }) => metadata.name).sort()).toEqual([
       'virtualmachineimages.vmstead.io',
       'virtualmachineoperations.vmstead.io',
+      'virtualmachinerestores.vmstead.io',
       'virtualmachines.vmstead.io',
+      'virtualmachinesnapshots.vmstead.io',
     ]);
     for (const crd of crds)
       expect(crd.metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' });
@@ -90,9 +92,13 @@ describe('rights', () => {
       'virtualmachineimages/status *: get patch',
       'virtualmachineoperations *: get list watch delete',
       'virtualmachineoperations/status *: get patch',
+      'virtualmachinerestores *: get list watch',
+      'virtualmachinerestores/status *: get patch',
       'virtualmachines *: get list watch',
       'virtualmachines/finalizers *: update',
       'virtualmachines/status *: get patch',
+      'virtualmachinesnapshots *: get list watch',
+      'virtualmachinesnapshots/status *: get patch',
     ]);
     expect(rulesOf('ClusterRole', 'vmstead-operator-cluster')).toEqual([
       'nodes *: get list watch',
