@@ -29,9 +29,9 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** `qemu-img` of the launcher image, with `folder` at /work. */
+/** `qemu-img` of the launcher image, with `folder` at /files. */
 async function qemuImg(...args: string[]): Promise<string> {
-  const volume = `--volume=${folder}:/work`;
+  const volume = `--volume=${folder}:/files`;
   return await docker([
     'run',
     '--rm',
@@ -51,8 +51,8 @@ async function makeImages(name: string, mib: number, formats: readonly ImageForm
   for (const format of formats) {
     const place = join(folder, name, format);
     await mkdir(place, { recursive: true });
-    const file = `/work/${name}/${format}/${IMAGE_FILE[format]}`;
-    await qemuImg('convert', '-f', 'raw', '-O', format, `/work/${name}.data`, file);
+    const file = `/files/${name}/${format}/${IMAGE_FILE[format]}`;
+    await qemuImg('convert', '-f', 'raw', '-O', format, `/files/${name}.data`, file);
   }
   return data;
 }
@@ -60,7 +60,7 @@ async function makeImages(name: string, mib: number, formats: readonly ImageForm
 async function baseOf(name: string, format: ImageFormat): Promise<MachineBase> {
   const file = join(folder, name, format, IMAGE_FILE[format]);
   const info = JSON.parse(
-    await qemuImg('info', '--output=json', '-f', format, file.replace(folder, '/work')),
+    await qemuImg('info', '--output=json', '-f', format, file.replace(folder, '/files')),
   ) as {
     'virtual-size': number;
   };
@@ -176,11 +176,11 @@ test('a power cut in the middle of the copy: the next start goes on, and nothing
     said += launcher.heard.guest;
   }
   await rm(join(folder, 'big'), { recursive: true });
-  await qemuImg('check', '-f', 'qcow2', '/work/disks/root/disk.qcow2').catch((error: unknown) => {
+  await qemuImg('check', '-f', 'qcow2', '/files/disks/root/disk.qcow2').catch((error: unknown) => {
     // 3: leaked clusters, which a power cut leaves and which harm nothing.
     if ((error as { code?: number }).code !== 3) throw error;
   });
-  await qemuImg('convert', '-f', 'qcow2', '-O', 'raw', '/work/disks/root/disk.qcow2', '/work/after.data');
+  await qemuImg('convert', '-f', 'qcow2', '-O', 'raw', '/files/disks/root/disk.qcow2', '/files/after.data');
   const after = await readFile(join(folder, 'after.data'));
   const ring = slots * 4096;
   expect(sha256(after.subarray(ring, data.length))).toBe(sha256(data.subarray(ring)));

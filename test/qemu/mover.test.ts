@@ -177,7 +177,7 @@ describe('hostile and unusable', () => {
     ],
     ['QED', 'qemu-img create -f qed evil.qcow2 1M', 'a QED image'],
     ['Parallels', 'qemu-img create -f parallels evil.qcow2 1M', 'a Parallels image'],
-    ['tar with ..', 'cp disk.raw x; tar -cPf evil.qcow2 ../work/x', 'a tar archive'],
+    ['tar with ..', 'cp disk.raw x; tar -cPf evil.qcow2 ../files/x', 'a tar archive'],
   ])('%s', async (_name, make, reason) => {
     await box.sh(`rm -f evil.qcow2; ${make}`);
     const { result, files } = await move('evil.qcow2');

@@ -11,7 +11,7 @@ import { docker } from '../../../images/docker.ts';
 const run = promisify(execFile);
 
 /** The folder of the host, as the container sees it. */
-export const WORK = '/work';
+export const WORK = '/files';
 
 export class MoverBox implements AsyncDisposable {
   /** On the host. */
