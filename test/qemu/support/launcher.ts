@@ -185,7 +185,10 @@ export class Launcher implements AsyncDisposable {
     const script = `const socket = require('net').connect('/run/vmstead/viewers.sock');
       setTimeout(() => socket.write(process.argv[1] + '\\n'), 300);
       setTimeout(() => process.exit(0), 600);`;
-    await docker(['exec', this.container, 'node', '-e', script, line]);
+    await docker(['exec', this.container, 'node', '-e', script, line]).catch((error: unknown) => {
+      // A guest that powers off at once ends the container, and this program with it.
+      if (!String(error).includes('exit code 137')) throw error;
+    });
   }
 
   /** Sends a signal to all processes of that program. */
