@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -101,14 +102,15 @@ export class LocalProvider implements ClusterProvider {
     const key = this.#key();
     const existing = await clusterContainers(docker, this.name);
     const foreign = [...existing.values()].find((container) => container.checkout !== root);
-    if (foreign) {
+    // A checkout that is gone left it behind: nobody could stop it there.
+    if (foreign && existsSync(foreign.checkout)) {
       throw new Error(
         `cluster "${this.name}" was started from ${foreign.checkout}: stop it there ("npm stop") or choose another name with VMSTEAD_CLUSTER`,
       );
     }
     const whole = machines.every((machine) => {
       const container = existing.get(machine.name);
-      return container !== undefined && (this.#asItIs || container.key === key);
+      return container?.checkout === root && (this.#asItIs || container.key === key);
     });
     if (whole) {
       const cluster = await this.#handle(client);
