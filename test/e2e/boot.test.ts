@@ -57,7 +57,13 @@ describe('a VM that was applied', () => {
       uuid: deriveUuid(bed.namespace, 'web'),
     });
     expect(status?.resolved?.machineType).toMatch(/^pc-q35-\d+\.\d+$/);
-    expect(status?.disks).toEqual([{ name: 'data', claimName: 'web-data', capacity: '64Mi', format: 'raw' }]);
+    expect(status?.disks).toEqual([
+      {
+        ...{ name: 'data', claimName: 'web-data', capacity: '64Mi', format: 'raw' },
+        // The volume takes direct I/O, and so both are what they should be.
+        ...{ cache: 'none', aio: 'native' },
+      },
+    ]);
     const [boot] = boots(bed.log('web'));
     expect(boot?.cpus).toBe(2);
     expect(boot?.memoryMiB).toBeGreaterThan(100);

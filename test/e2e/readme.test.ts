@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
 import { root } from '../../setup/paths.ts';
+import { poll } from './support/poll.ts';
 import { CTRL_RIGHT_BRACKET, inTerminal } from './support/terminal.ts';
 
 const CLUSTER = 'vmstead-readme';
@@ -92,7 +93,12 @@ const RUN: Record<string, () => Promise<void>> = {
   'kubectl vm console web': async () => {
     const terminal = inTerminal(typed('kubectl vm console web'), env, root);
     await terminal.until('Connected to web; Ctrl-] leaves.');
-    terminal.type('\recho hello-$((6*7))\r');
+    // A guest that has only just been started does not read yet, and what is typed then is lost.
+    await poll('the guest to answer', () => {
+      terminal.type('\r');
+      return terminal.screen().includes('guest#');
+    });
+    terminal.type('echo hello-$((6*7))\r');
     await terminal.until('hello-42');
     terminal.type(CTRL_RIGHT_BRACKET);
     const { code, screen } = await terminal.ended();
