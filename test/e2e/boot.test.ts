@@ -60,8 +60,9 @@ describe('a VM that was applied', () => {
     expect(status?.disks).toEqual([
       {
         ...{ name: 'data', claimName: 'web-data', capacity: '64Mi', format: 'raw' },
-        // The volume takes direct I/O, and so both are what they should be.
-        ...{ cache: 'none', aio: 'native' },
+        // Direct where the volume's file system can: that is the machine's own.
+        cache: expect.stringMatching(/^(none|writeback)$/),
+        aio: expect.stringMatching(/^(native|threads)$/),
       },
     ]);
     const [boot] = boots(bed.log('web'));
