@@ -77,6 +77,7 @@ describe('with a VM that runs', () => {
     expect(stopped.stdout).toMatch(/^State: {8}Stopped, ready/m);
     expect(stopped.stdout).toMatch(/^ {2}web-stop-\w{5} +Stop +Succeeded/m);
     expect(stopped.stdout).toMatch(/^Last run: {5}run 2 ended/m);
+    await poll('its pod to be gone', async () => (await bed.podsOf('web')).length === 0);
     expect(await run('logs', 'web')).toMatchObject({
       code: 7,
       stderr: expect.stringContaining('web has no logs: it has no pod (Stopped: Stopped by'),
