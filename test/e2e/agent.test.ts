@@ -79,6 +79,10 @@ beforeAll(async () => {
 afterAll(async () => {
   await bed.close();
   await installRelease();
+  // A VM of the next test that asked for it now would be refused by the kubelet.
+  await poll('the node to offer no KVM any more', async () =>
+    ['none', '0'].includes(await allocatable(WITH_KVM)),
+  );
 });
 
 describe('a KVM that interprets', () => {

@@ -37,6 +37,7 @@ beforeAll(async () => {
       tinyVm(name, {
         disks: [blankDisk('data')],
         guest: sectorWriter('data'),
+        acceleration: 'Emulation',
         pod: { nodeSelector: { 'kubernetes.io/hostname': nodeOf[name] ?? '' } },
       }),
     ),
@@ -122,7 +123,9 @@ describe('what its VMs do not notice', () => {
 });
 
 describe('a node that is silent', () => {
-  test('makes Running and Ready Unknown, with what to do, and the VM is not started elsewhere', async () => {
+  test('makes Running and Ready Unknown, with what to do, and the VM is not started elsewhere', {
+    timeout: 330_000,
+  }, async () => {
     const node = bed.cluster.node('worker-2');
     const before = bootsOf('two');
     await node.pause();
@@ -134,9 +137,12 @@ describe('a node that is silent', () => {
       );
       // Nor when Kubernetes itself gives the node up, which is later.
       const ready = '-o=jsonpath={.status.conditions[?(@.type=="Ready")].status}';
-      await poll('Kubernetes to give the node up', async () => {
-        return (await bed.kubectl('get', 'node', 'worker-2', ready)) === 'Unknown';
-      });
+      await poll(
+        'Kubernetes to give the node up',
+        async () => (await bed.kubectl('get', 'node', 'worker-2', ready)) === 'Unknown',
+        // Its own controllers have just lost their API server for a while, and may be slow to look again.
+        { timeout: 150_000 },
+      );
       await sleep(5000);
       expect(brief(await bed.vm('two'))).toBe('Unknown NodeSilent');
       expect(await bed.podsOf('two')).toHaveLength(1);
