@@ -15,6 +15,8 @@ export default defineConfig({
           name: 'unit',
           include: ['{operator,launcher,mover,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,long,scale}/**'],
+          // By default one core less: on two cores that is no parallelism at all.
+          maxWorkers: '100%',
           // Each takes milliseconds; a machine that is busy with something else must not make one fail.
           testTimeout: 60_000,
         },
