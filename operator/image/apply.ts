@@ -1,11 +1,12 @@
 /** Carries an image's plan out, one write after the other. Every write may fail, be lost or be repeated without harm. */
-import { ANNOTATION, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { ANNOTATION } from '../../crds/api.ts';
 import type { VirtualMachineImage, VirtualMachineImageStatus } from '../../crds/virtual-machine-image.ts';
 import { OPERATOR_NAME } from '../config.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
-import { leases, persistentvolumeclaims, pods } from '../kube/resources.ts';
+import { persistentvolumeclaims, pods } from '../kube/resources.ts';
+import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { RefusedError, refusable } from '../virtual-machine/apply.ts';
 import type { ImageCaches } from './observe.ts';
 import type { ImageAction } from './plan.ts';
@@ -43,17 +44,7 @@ const DO: { [T in ImageAction['type']]: Doing<T> } = {
   },
 
   async TakeLease({ client, caches }, { lease, replaces }) {
-    const stored = replaces
-      ? await client.replace(leases, {
-          ...lease,
-          metadata: {
-            ...lease.metadata,
-            resourceVersion: replaces.metadata.resourceVersion,
-            uid: replaces.metadata.uid,
-          },
-        })
-      : await client.create(leases, lease);
-    caches.leases.remember(stored);
+    caches.leases.remember(await takeLease(client, lease, replaces));
   },
 
   async CreatePod({ client, caches }, { pod }) {
@@ -76,16 +67,11 @@ const DO: { [T in ImageAction['type']]: Doing<T> } = {
   },
 
   async ReleaseLease({ client }, { lease }) {
-    const { uid, resourceVersion } = lease.metadata;
-    await orNotFound(client.delete(leases, refOf(lease), { uid, resourceVersion }));
+    await releaseLease(client, lease);
   },
 
   async DropFinalizer({ client }, { pod }) {
-    // The whole list is written: the version keeps a finalizer that somebody added since.
-    const { uid, resourceVersion, finalizers } = pod.metadata;
-    const rest = finalizers?.filter((each) => each !== LAUNCHER_FINALIZER) ?? [];
-    const metadata = { uid, resourceVersion, finalizers: rest };
-    await orNotFound(client.patch(pods, refOf(pod), { metadata }));
+    await dropFinalizer(client, pod);
   },
 };
 

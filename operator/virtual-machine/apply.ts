@@ -1,5 +1,5 @@
 /** Carries a plan out, one write after the other. Every write may fail, be lost or be repeated without harm. */
-import { ANNOTATION, LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { ANNOTATION, LABEL } from '../../crds/api.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
@@ -8,8 +8,9 @@ import { OPERATOR_NAME } from '../config.ts';
 import type { KubeClient } from '../kube/client.ts';
 import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
-import { leases, persistentvolumeclaims, pods } from '../kube/resources.ts';
+import { persistentvolumeclaims, pods } from '../kube/resources.ts';
 import { failed, type Moment, succeeded } from '../operation/status.ts';
+import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { virtualmachinerestores } from '../snapshot/resources.ts';
 import type { Caches } from './observe.ts';
 import type { Action } from './plan.ts';
@@ -84,17 +85,7 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   },
 
   async TakeLease({ client, caches }, { lease, replaces }) {
-    const stored = replaces
-      ? await client.replace(leases, {
-          ...lease,
-          metadata: {
-            ...lease.metadata,
-            resourceVersion: replaces.metadata.resourceVersion,
-            uid: replaces.metadata.uid,
-          },
-        })
-      : await client.create(leases, lease);
-    caches.leases.remember(stored);
+    caches.leases.remember(await takeLease(client, lease, replaces));
   },
 
   async CreatePod({ client, caches }, { pod }) {
@@ -147,16 +138,11 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   },
 
   async ReleaseLease({ client }, { lease }) {
-    const { uid, resourceVersion } = lease.metadata;
-    await orNotFound(client.delete(leases, refOf(lease), { uid, resourceVersion }));
+    await releaseLease(client, lease);
   },
 
   async DropFinalizer({ client }, { pod }) {
-    // The whole list is written: the version keeps a finalizer that somebody added since.
-    const { uid, resourceVersion, finalizers } = pod.metadata;
-    const rest = finalizers?.filter((each) => each !== LAUNCHER_FINALIZER) ?? [];
-    const metadata = { uid, resourceVersion, finalizers: rest };
-    await orNotFound(client.patch(pods, refOf(pod), { metadata }));
+    await dropFinalizer(client, pod);
   },
 
   async Command({ client, caches, launchers }, { podUID, name, operation }, moment) {
