@@ -1,16 +1,17 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { generatedFiles } from '../../crds/generate.ts';
 import { root, stateDirectory } from '../paths.ts';
 import { elapsed } from '../steps/reporter.ts';
 import { runLogged } from '../steps/run.ts';
 import { passThrough } from './pass-through.ts';
-import { type Counts, countTests } from './test-report.ts';
+import { type Counts, countTests, failedFiles, secondTry } from './test-report.ts';
 
 /** One line of `npm test`. */
 export interface Stage {
   name: string;
-  run(): Promise<Counts>;
+  /** `retried`: what failed at first and ran a second time. */
+  run(): Promise<Counts & { retried?: readonly string[] }>;
 }
 
 const reports = join(stateDirectory, 'reports');
@@ -53,22 +54,42 @@ export const staticStages: readonly Stage[] = [
   generated,
 ];
 
-/** A project of vitest.config.ts. */
-export function vitest(project: string): Stage {
+/** More failed files than these are no bad luck. */
+const MOST_SECOND_TRIES = 3;
+
+/**
+ * A project of vitest.config.ts.
+ *
+ * @param again the files that fail run once more, at most three of them. For tests of whole machines, where one guest
+ *   that was slow would else say nothing about a thousand others; what failed at first is shown in the summary.
+ */
+export function vitest(project: string, again = false): Stage {
   return {
     name: `${project} tests`,
     async run() {
-      const report = join(reports, `${project}.json`);
-      await mkdir(reports, { recursive: true });
-      await rm(report, { force: true });
-      const code = await passThrough('vitest', [
-        ...['run', '--project', project, '--passWithNoTests'],
-        ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
-      ]);
-      const text = await readFile(report, 'utf8').catch(() => undefined);
-      return countTests(text, code);
+      const first = await runProject(project);
+      const counts = countTests(first.text, first.code);
+      const files = first.text === undefined || counts.failed === 0 ? [] : failedFiles(first.text);
+      if (!again || files.length === 0 || files.length > MOST_SECOND_TRIES) return counts;
+      for (const { path, tests } of files)
+        console.log(`failed, and runs once more: ${relative(root, path)}: ${tests.join(', ')}`);
+      const second = await runProject(project, ...files.map(({ path }) => path));
+      const retried = files.map(({ path, tests }) => `${relative(root, path)} (${tests.join(', ')})`);
+      return { ...secondTry(counts, files, countTests(second.text, second.code)), retried };
     },
   };
+}
+
+async function runProject(project: string, ...files: string[]): Promise<{ text?: string; code: number }> {
+  const report = join(reports, `${project}.json`);
+  await mkdir(reports, { recursive: true });
+  await rm(report, { force: true });
+  const code = await passThrough('vitest', [
+    ...['run', '--project', project, '--passWithNoTests', ...files],
+    ...['--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+  ]);
+  const text = await readFile(report, 'utf8').catch(() => undefined);
+  return text === undefined ? { code } : { text, code };
 }
 
 /** Runs stages one after the other, whatever they say, and returns the sum. */
@@ -81,7 +102,7 @@ export async function runStages(stages: readonly Stage[]): Promise<Counts> {
     const skipped = counts.skipped > 0 ? `, ${counts.skipped} skipped` : '';
     const line = `${counts.failed === 0 ? '✓' : '✗'} ${stage.name}: ${counts.passed} passed, ${counts.failed} failed${skipped} (${elapsed(Date.now() - start)})`;
     console.log(line);
-    summary.push(line);
+    summary.push(line, ...(counts.retried ?? []).map((each) => `  failed at first, ran twice: ${each}`));
     sum.passed += counts.passed;
     sum.failed += counts.failed;
     sum.skipped += counts.skipped;
