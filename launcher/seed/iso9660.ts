@@ -1,6 +1,6 @@
 /**
- * A small ISO 9660 image: some files in one folder, with their names as Rock Ridge (Unix) and Joliet
- * (Windows) have them. The same files give the same bytes.
+ * A small ISO 9660 image: files in one folder, with their names as Rock Ridge (Unix) and Joliet (Windows) have
+ * them. The same files give the same bytes.
  * Sources: ECMA-119; IEEE P1281 (SUSP) and P1282 (Rock Ridge); Joliet Specification.
  */
 
@@ -10,16 +10,12 @@ export interface IsoFile {
 }
 
 const SECTOR = 2048;
-/** Where things are: fixed, since there is one folder of one sector. */
-const AT = {
-  primary: 16,
-  joliet: 17,
-  end: 18,
-  tables: 19,
-  primaryRoot: 23,
-  jolietRoot: 24,
-  files: 25,
-} as const;
+/** Where things are; the folders come after the tables, as long as they are, and then the files. */
+const AT = { primary: 16, joliet: 17, end: 18, tables: 19, folders: 23 } as const;
+/** Longest name of a file: Joliet's own 64 characters are exceeded by every tool, up to what a record holds. */
+export const LONGEST_NAME = 103;
+/** Longest volume label: Joliet has room for so many characters. */
+export const LONGEST_LABEL = 16;
 const PATH_TABLE_BYTES = 10;
 /** 2020-01-01T00:00:00Z. */
 const RECORDED = Buffer.from([120, 1, 1, 0, 0, 0, 0]);
@@ -78,27 +74,42 @@ interface Placed extends IsoFile {
   at: number;
 }
 
-function directory(self: number, files: readonly Placed[], names: 'rockRidge' | 'joliet'): Buffer {
+/** Records one after the other; none goes over the end of a sector. */
+function sectorsOf(records: readonly Buffer[]): Buffer {
+  const sectors: Buffer[] = [];
+  let [sector, used] = [Buffer.alloc(SECTOR), 0];
+  for (const each of records) {
+    if (used + each.length > SECTOR) {
+      sectors.push(sector);
+      [sector, used] = [Buffer.alloc(SECTOR), 0];
+    }
+    used += each.copy(sector, used);
+  }
+  return Buffer.concat([...sectors, sector]);
+}
+
+type Names = 'rockRidge' | 'joliet';
+
+/**
+ * The folder, of which only the length is right where nothing is known yet of places.
+ * @param bytes length of the folder itself
+ */
+function directory(self: number, bytes: number, files: readonly Placed[], names: Names): Buffer {
   const rockRidge = names === 'rockRidge';
   const start = susp('SP', Buffer.from([0xbe, 0xef, 0]));
   // Without the extension's name Linux and xorriso take the Joliet names.
   const extension = susp('ER', Buffer.from('\x0a\x00\x00\x01RRIP_1991A', 'latin1'));
-  const records = [
-    record(SELF, self, SECTOR, true, rockRidge ? Buffer.concat([start, posix(DIRECTORY), extension]) : NONE),
-    record(PARENT, self, SECTOR, true, rockRidge ? posix(DIRECTORY) : NONE),
+  return sectorsOf([
+    record(SELF, self, bytes, true, rockRidge ? Buffer.concat([start, posix(DIRECTORY), extension]) : NONE),
+    record(PARENT, self, bytes, true, rockRidge ? posix(DIRECTORY) : NONE),
+    // In the order of their names, as ECMA-119 9.3 has it: the short ones count up.
     ...files.map(({ name, at, content }, index) => {
       if (!rockRidge) return record(ucs2(name), at, content.length, false, NONE);
       const nm = susp('NM', Buffer.concat([Buffer.from([0]), Buffer.from(name)]));
-      const id = Buffer.from(`FILE${index}.;1`);
+      const id = Buffer.from(`F${String(index).padStart(7, '0')}.;1`);
       return record(id, at, content.length, false, Buffer.concat([posix(REGULAR_FILE), nm]));
     }),
-  ];
-  const sector = Buffer.alloc(SECTOR);
-  const bytes = Buffer.concat(records);
-  if (bytes.length > SECTOR)
-    throw new RangeError(`${files.length} files do not fit into the folder of the image`);
-  bytes.copy(sector);
-  return sector;
+  ]);
 }
 
 function pathTable(root: number, order: 'LE' | 'BE'): Buffer {
@@ -119,12 +130,13 @@ interface Descriptor {
   volumeId: string;
   sectors: number;
   root: number;
+  rootBytes: number;
   /** Sector of the little-endian path table; the big-endian one follows. */
   table: number;
 }
 
 /** A volume descriptor: ECMA-119 8.4 and 8.5. */
-function descriptor({ type, volumeId, sectors, root, table }: Descriptor): Buffer {
+function descriptor({ type, volumeId, sectors, root, rootBytes, table }: Descriptor): Buffer {
   const joliet = type === 2;
   const encode = (text: string) => (joliet ? ucs2(text) : Buffer.from(text, 'latin1'));
   const blank = joliet ? ucs2(' '.repeat(1024)) : Buffer.alloc(2048, ' ');
@@ -145,7 +157,7 @@ function descriptor({ type, volumeId, sectors, root, table }: Descriptor): Buffe
   both32(buffer, 132, PATH_TABLE_BYTES);
   buffer.writeUInt32LE(table, 140);
   buffer.writeUInt32BE(table + 1, 148);
-  record(SELF, root, SECTOR, true, NONE).copy(buffer, 156);
+  record(SELF, root, rootBytes, true, NONE).copy(buffer, 156);
   for (const [at, length] of [
     [190, 128],
     [318, 128],
@@ -164,25 +176,30 @@ function descriptor({ type, volumeId, sectors, root, table }: Descriptor): Buffe
   return buffer;
 }
 
-/** The image as a whole. */
+/** The image as a whole. Names and label must be within their lengths, and ASCII. */
 export function iso9660(volumeId: string, files: readonly IsoFile[]): Buffer {
-  let sectors: number = AT.files;
-  const placed = files.map((file): Placed => {
+  const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const unplaced = sorted.map((file) => ({ ...file, at: 0 }));
+  const lengthOf = (names: Names) => directory(0, 0, unplaced, names).length;
+  const primary = { root: AT.folders as number, rootBytes: lengthOf('rockRidge') };
+  const joliet = { root: primary.root + primary.rootBytes / SECTOR, rootBytes: lengthOf('joliet') };
+  let sectors = joliet.root + joliet.rootBytes / SECTOR;
+  const placed = sorted.map((file): Placed => {
     const at = sectors;
     sectors += Math.ceil(file.content.length / SECTOR);
     return { ...file, at };
   });
   const image = Buffer.alloc(sectors * SECTOR);
   const put = (sector: number, content: Uint8Array) => image.set(content, sector * SECTOR);
-  put(AT.primary, descriptor({ type: 1, volumeId, sectors, root: AT.primaryRoot, table: AT.tables }));
-  put(AT.joliet, descriptor({ type: 2, volumeId, sectors, root: AT.jolietRoot, table: AT.tables + 2 }));
+  put(AT.primary, descriptor({ type: 1, volumeId, sectors, ...primary, table: AT.tables }));
+  put(AT.joliet, descriptor({ type: 2, volumeId, sectors, ...joliet, table: AT.tables + 2 }));
   put(AT.end, Buffer.from('\xffCD001\x01', 'latin1'));
-  put(AT.tables, pathTable(AT.primaryRoot, 'LE'));
-  put(AT.tables + 1, pathTable(AT.primaryRoot, 'BE'));
-  put(AT.tables + 2, pathTable(AT.jolietRoot, 'LE'));
-  put(AT.tables + 3, pathTable(AT.jolietRoot, 'BE'));
-  put(AT.primaryRoot, directory(AT.primaryRoot, placed, 'rockRidge'));
-  put(AT.jolietRoot, directory(AT.jolietRoot, placed, 'joliet'));
+  put(AT.tables, pathTable(primary.root, 'LE'));
+  put(AT.tables + 1, pathTable(primary.root, 'BE'));
+  put(AT.tables + 2, pathTable(joliet.root, 'LE'));
+  put(AT.tables + 3, pathTable(joliet.root, 'BE'));
+  put(primary.root, directory(primary.root, primary.rootBytes, placed, 'rockRidge'));
+  put(joliet.root, directory(joliet.root, joliet.rootBytes, placed, 'joliet'));
   for (const { at, content } of placed) put(at, content);
   return image;
 }
