@@ -184,6 +184,21 @@ describe('a command', () => {
     expect(await bad).toEqual({ error: { code: 'QmpFailed', message: 'no' } });
   });
 
+  test('is news when it is answered, also too late, and stays known when the launcher dials again', async () => {
+    const { registry, told } = setUp({ commandDeadlineMs: 20 });
+    const launcher = new Launcher(registry).say(hello, report('Running'));
+    await eventually(() => expect(told).toHaveLength(2));
+    await expect(registry.send('uid-1', 'pause', 'op')).rejects.toThrow('did not answer');
+    expect(registry.lastReport('uid-1')?.results).toEqual(new Map());
+    launcher.say(report('Paused'), { type: 'result', id: 'op' }, { type: 'result', id: 'never asked' });
+    await eventually(() => expect(told).toHaveLength(4));
+    const again = new Launcher(registry).say(hello);
+    await eventually(() => expect(told).toHaveLength(5));
+    expect(again.closed).toBe(false);
+    expect(registry.lastReport('uid-1')).toMatchObject({ report: { state: 'Paused' } });
+    expect(registry.lastReport('uid-1')?.results).toEqual(new Map([['op', {}]]));
+  });
+
   test('to a launcher that is not there, is lost, or does not answer, fails', async () => {
     const { registry, told } = setUp({ commandDeadlineMs: 80 });
     await expect(registry.send('uid-1', 'pause', 'a')).rejects.toThrow('the launcher is not connected');

@@ -23,6 +23,8 @@ export interface LastReport {
   readonly report: LauncherReport | undefined;
   readonly lastHeardAt: Date;
   readonly connected: boolean;
+  /** What became of commands, by their id; of those only that were answered. */
+  readonly results: ReadonlyMap<string, CommandResult>;
 }
 
 /** The launcher is not connected, or was lost before its answer: the command may or may not have been carried out. */
@@ -34,6 +36,8 @@ export class NotConnectedError extends Error {
 const COMMAND_DEADLINE_MS = 30_000;
 /** Last reports kept of launchers that are gone and that nobody has told us to forget. */
 const REMEMBERED_LIMIT = 10_000;
+/** Results kept of one launcher: as many as it keeps itself. */
+const REMEMBERED_RESULTS = 64;
 
 interface Entry {
   readonly identity: LauncherIdentity;
@@ -42,6 +46,8 @@ interface Entry {
   report: LauncherReport | undefined;
   connectedAt: Date;
   lastHeardAt: Date;
+  /** By command; without a result while it is not answered. Least recent first. */
+  readonly commands: Map<string, CommandResult | undefined>;
 }
 
 interface PendingCommand {
@@ -75,7 +81,7 @@ export class LauncherRegistry {
     return this.#connected;
   }
 
-  /** Called when a launcher has connected, reported something new, or was lost. */
+  /** Called when a launcher has connected, reported something new, answered a command, or was lost. */
   onChange(handler: (identity: LauncherIdentity) => void): void {
     this.#handlers.push(handler);
   }
@@ -91,7 +97,10 @@ export class LauncherRegistry {
     const entry = this.#entries.get(podUid);
     if (entry === undefined) return undefined;
     const connected = entry.connection !== undefined && entry.hello !== undefined;
-    return { report: entry.report, lastHeardAt: entry.lastHeardAt, connected };
+    const { report, lastHeardAt, commands } = entry;
+    const results = new Map<string, CommandResult>();
+    for (const [id, result] of commands) if (result) results.set(id, result);
+    return { report, lastHeardAt, connected, results };
   }
 
   /** The pod has ended: its last report is of no more use. */
@@ -100,8 +109,13 @@ export class LauncherRegistry {
     if (entry?.connection === undefined) this.#entries.delete(podUid);
   }
 
-  /** Sends a command and waits for its result; throws {@link NotConnectedError}. The launcher carries out an id at most once, so it may be sent again. */
+  /**
+   * Sends a command and waits for its result, which {@link lastReport} has too; throws {@link NotConnectedError}. The
+   * launcher carries out an id at most once, so it may be sent again.
+   */
   send(podUid: string, name: CommandName, id: string): Promise<CommandResult> {
+    const entry = this.#entries.get(podUid);
+    if (entry) remember(entry.commands, id, undefined);
     const deadlineMs = this.#options.commandDeadlineMs ?? COMMAND_DEADLINE_MS;
     return this.#request(podUid, name, deadlineMs, { type: 'command', id, name });
   }
@@ -170,6 +184,7 @@ export class LauncherRegistry {
       report: previous?.report,
       connectedAt: now,
       lastHeardAt: previous?.lastHeardAt ?? now,
+      commands: previous?.commands ?? new Map(),
     };
     const connection = new Connection(identity, socket, {
       message: (message) => this.#receive(entry, connection, message),
@@ -206,7 +221,11 @@ export class LauncherRegistry {
       if (changed) this.#tell(entry);
     } else if (message.type === 'result') {
       const { id, error } = message;
-      this.#pending.get(`${entry.identity.podUid}/${id}`)?.settle(error === undefined ? {} : { error });
+      const result = error === undefined ? {} : { error };
+      this.#pending.get(`${entry.identity.podUid}/${id}`)?.settle(result);
+      if (!entry.commands.has(id)) return;
+      remember(entry.commands, id, result);
+      this.#tell(entry);
     } else {
       // An echo, so that the launcher notices a dead operator as we notice a dead launcher.
       connection.send({ type: 'heartbeat' });
@@ -242,4 +261,11 @@ export class LauncherRegistry {
     const { namespace, vm, podName, podUid } = identity;
     return this.#options.log.child({ namespace, vm, pod: podName, podUID: podUid });
   }
+}
+
+function remember<V>(known: Map<string, V>, id: string, value: V): void {
+  known.delete(id);
+  known.set(id, value);
+  const [oldest] = known.keys();
+  if (known.size > REMEMBERED_RESULTS && oldest !== undefined) known.delete(oldest);
 }

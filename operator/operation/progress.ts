@@ -6,6 +6,7 @@ import type {
   VirtualMachineOperation,
   VirtualMachineOperationStatus,
 } from '../../crds/virtual-machine-operation.ts';
+import type { CommandResult } from '../channel/registry.ts';
 import type { Power } from '../virtual-machine/power.ts';
 import { runStrategyOf } from '../virtual-machine/resolve.ts';
 import { failed, inProgress, succeeded } from './status.ts';
@@ -20,10 +21,17 @@ export interface Situation {
   highestIncarnation: number;
   /** The run that is alive, if there is one. */
   alive:
-    | { incarnation: number; state: 'Starting' | 'Running' | 'Paused' | 'IoError' | 'Stopping' | 'Unknown' }
+    | {
+        incarnation: number;
+        state: 'Starting' | 'Running' | 'Paused' | 'IoError' | 'Stopping' | 'Unknown';
+        /** What its launcher answered to commands, by the UID of their operation. */
+        results: ReadonlyMap<string, CommandResult>;
+      }
     | undefined;
   /** Why the VM is not running yet, in the words of its Running condition. */
   waitingFor: string;
+  /** The reason of that condition. */
+  reason: string;
 }
 
 export interface OperationUpdate {
@@ -234,12 +242,28 @@ function command(
       `The VM was started again before ${type} was carried out.`,
     );
   }
-  if (alive.state === 'Starting') return inProgress(situation, operation, situation.waitingFor);
-  if (alive.state === 'Unknown') return inProgress(situation, operation, situation.waitingFor);
+  if (alive.state === 'Starting' || alive.state === 'Unknown')
+    return inProgress(situation, operation, situation.waitingFor);
+  const [before] = plan.commands;
+  // One after the other, or what the one reached would be taken for the other's state.
+  if (before) {
+    const { metadata, spec } = before.operation;
+    return inProgress(situation, operation, `Waiting for ${spec.type} operation ${metadata.name}.`);
+  }
+  const result = alive.results.get(operation.metadata.uid ?? '');
+  if (result?.error) return failed(situation, operation, result.error.code, result.error.message);
   if (reached !== undefined && alive.state === reached)
     return succeeded(situation, operation, `The VM is ${reached.toLowerCase()}.`);
-  plan.commands.push({ operation, name });
-  return undefined;
+  if (!result) {
+    plan.commands.push({ operation, name });
+    return undefined;
+  }
+  if (reached === undefined) return succeeded(situation, operation, `The launcher carried out ${name}.`);
+  if (reached === 'Running' && alive.state === 'IoError') {
+    // Nobody holds it paused any more: its launcher lets it go on when the disk does.
+    return failed(situation, operation, situation.reason, situation.waitingFor);
+  }
+  return inProgress(situation, operation, `Waiting for the VM to be ${reached.toLowerCase()}.`);
 }
 
 function expiry(

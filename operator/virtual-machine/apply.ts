@@ -9,7 +9,6 @@ import type { KubeClient } from '../kube/client.ts';
 import { ApiError, isAlreadyExists, orNotFound } from '../kube/errors.ts';
 import { controllerUid, type ObjectRef } from '../kube/object.ts';
 import { persistentvolumeclaims, pods } from '../kube/resources.ts';
-import { failed, type Moment, succeeded } from '../operation/status.ts';
 import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { virtualmachinerestores } from '../snapshot/resources.ts';
 import type { Caches } from './observe.ts';
@@ -41,11 +40,7 @@ export class GrowthRefusedError extends Error {
   }
 }
 
-type Doing<T extends Action['type']> = (
-  hands: Hands,
-  action: Extract<Action, { type: T }>,
-  moment: Moment,
-) => Promise<void>;
+type Doing<T extends Action['type']> = (hands: Hands, action: Extract<Action, { type: T }>) => Promise<void>;
 
 const DO: { [T in Action['type']]: Doing<T> } = {
   async CreateClaim({ client, caches }, { claim }) {
@@ -145,20 +140,12 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     await dropFinalizer(client, pod);
   },
 
-  async Command({ client, caches, launchers }, { podUID, name, operation }, moment) {
-    const { uid = '' } = operation.metadata;
-    let status: ReturnType<typeof succeeded>;
-    try {
-      const { error } = await launchers.send(podUID, name, uid);
-      status = error
-        ? failed(moment, operation, error.code, error.message)
-        : succeeded(moment, operation, `The launcher carried out ${name}.`);
-    } catch (error) {
+  async Command({ launchers }, { podUID, name, operation }) {
+    // The answer is observed by the next reconcile, with the state that the VM came into by it.
+    await launchers.send(podUID, name, operation.metadata.uid ?? '').catch((error: unknown) => {
       // It stays in progress: the launcher does a command at most once, however often it is sent.
-      if (error instanceof NotConnectedError) return;
-      throw error;
-    }
-    await updateOperation({ client, caches, launchers }, operation, status);
+      if (!(error instanceof NotConnectedError)) throw error;
+    });
   },
 
   async UpdateOperation(hands, { operation, status }) {
@@ -187,8 +174,8 @@ function machineMessage({ revision = 0, disks }: MachineDescription) {
   return { type: 'machine' as const, revision, disks };
 }
 
-export async function carryOut(hands: Hands, action: Action, moment: Moment): Promise<void> {
-  await (DO[action.type] as Doing<Action['type']>)(hands, action as never, moment);
+export async function carryOut(hands: Hands, action: Action): Promise<void> {
+  await (DO[action.type] as Doing<Action['type']>)(hands, action as never);
 }
 
 /** `seen`: the object that the status was computed for. Throws a Conflict where it is not that any more. */

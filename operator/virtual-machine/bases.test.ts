@@ -205,6 +205,7 @@ describe('a disk that has become independent', () => {
             lastHeardAt: NOW,
             launcherVersion: '1',
             features: [],
+            results: new Map(),
             report: { state: 'Running', disks: [{ name: 'root', base: { state } }] },
           },
         ],

@@ -151,12 +151,11 @@ class Reconciler {
     const slash = key.indexOf('/');
     const world = await observe(this.#sources, key.slice(0, slash), key.slice(slash + 1));
     const plan = planVirtualMachine(world);
-    const moment = { now: world.now, alive: undefined };
     let refusal: Wait | undefined;
     let failure: unknown;
     try {
       for (const action of plan.actions) {
-        await carryOut(this.#hands, action, moment);
+        await carryOut(this.#hands, action);
         if (action.type === 'CreatePod') this.#created.set(key, world.now);
         this.#log(world, action);
       }
@@ -177,7 +176,7 @@ class Reconciler {
     const calm = await this.#report(key, world, plan, refusal, urgent);
     if (failure) throw failure;
     for (const action of plan.afterStatus) {
-      await carryOut(this.#hands, action, moment);
+      await carryOut(this.#hands, action);
       this.#log(world, action);
     }
     if (!plan.decision) this.#created.delete(key);

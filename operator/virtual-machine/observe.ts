@@ -135,6 +135,7 @@ function contactsOf(launchers: LauncherRegistry, pods: readonly Pod[]): Map<stri
       report: last.report,
       launcherVersion: launchers.get(metadata.uid)?.hello?.launcherVersion,
       features: launchers.get(metadata.uid)?.hello?.features ?? [],
+      results: last.results,
     });
   }
   return contacts;

@@ -22,6 +22,7 @@ import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { type Growth, planGrowth } from './growth.ts';
 import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
+import { planOff } from './off.ts';
 import {
   type CrashLoop,
   crashLoopOf,
@@ -64,6 +65,8 @@ export type Action =
 export interface Decision {
   vm: VirtualMachine;
   runs: readonly Run[];
+  /** Pods that do something about the disks while it is off. */
+  tasks: readonly Run[];
   /** The run that may be alive. */
   alive: Run | undefined;
   wish: Wish;
@@ -93,22 +96,26 @@ export interface Plan {
   after: number | undefined;
 }
 
+/** Milliseconds after which a command that was not answered is sent again. */
+const COMMAND_AGAIN = 10_000;
+
 export function planVirtualMachine(world: World): Plan {
-  const runs = runsOf(world);
+  const all = runsOf(world);
+  const runs = all.filter(({ task }) => !task);
   const plan: Plan = { actions: [], afterStatus: [], decision: undefined, after: undefined };
   const { vm } = world;
   if (!vm || vm.metadata.deletionTimestamp !== undefined) {
-    for (const run of runs) endRun(run, undefined, plan);
-    reap(world, runs, () => true, plan);
-    for (const lease of abandoned(world, runs)) plan.afterStatus.push({ type: 'ReleaseLease', lease });
+    for (const run of all) endRun(run, undefined, plan);
+    reap(world, all, () => true, plan);
+    for (const lease of abandoned(world, all)) plan.afterStatus.push({ type: 'ReleaseLease', lease });
     const orphans = planOrphans(world.now, world.operations);
     for (const each of orphans.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
     for (const operation of orphans.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
-    plan.after = earliest([orphans.after, ...abandonedIn(world, runs)]);
+    plan.after = earliest([orphans.after, ...abandonedIn(world, all)]);
     return plan;
   }
 
-  const highest = highestIncarnation(world, runs);
+  const highest = highestIncarnation(world, all);
   const lastRun = lastRunOf(vm.status, runs);
   const crashLoop = crashLoopOf(vm.status, runs, lastRun);
   const claims = planClaims(world, vm);
@@ -119,7 +126,7 @@ export function planVirtualMachine(world: World): Plan {
   const accelerator = chooseAccelerator(vm.spec, world.nodes);
   const resolved = resolve(world, vm.spec, pinned, accelerator, world.defaults.defaultMachineType);
   const operations = planOperations(
-    situationOf(world, vm, runs, alive, powerOf(vm, runs, highest), highest, running),
+    situationOf(world, vm, alive, powerOf(vm, runs, highest), highest, running),
     world.operations,
   );
   const restores = planRestores(restoreSituationOf(world, vm, runs, alive, running), world.restores);
@@ -129,7 +136,7 @@ export function planVirtualMachine(world: World): Plan {
     operations.power = { state: 'Running', runStrategy: runStrategyOf(vm.spec), afterIncarnation };
   }
   const wish = wishOf(runStrategyOf(vm.spec), operations.power, lastRun);
-  const incarnation = nextIncarnation(world, runs, highest);
+  const incarnation = nextIncarnation(world, all, highest);
   const wanted = describeMachine({
     namespace: world.namespace,
     name: world.name,
@@ -146,14 +153,25 @@ export function planVirtualMachine(world: World): Plan {
   for (const draft of claims.create) plan.actions.push({ type: 'CreateClaim', claim: draft });
   for (const each of claims.setOwner) plan.actions.push({ type: 'SetClaimOwner', ...each });
   const endUpTo = operations.end?.upTo ?? restores.endUpTo;
+  const off = planOff(world, vm, all);
+  for (const { pod } of off.end) plan.actions.push({ type: 'DeletePod', pod, graceSeconds: undefined });
   if (!wish.on || endUpTo !== undefined) {
     const force = operations.end?.force === true;
     for (const run of runs) {
       if (wish.on && endUpTo !== undefined && run.incarnation > endUpTo) continue;
       endRun(run, force ? 1 : undefined, plan);
     }
+    if (off.start && !alive && claims.create.length === 0) {
+      const { restore: _, ...machine } = wanted;
+      const task = { ...machine, task: 'Layers' as const };
+      start(world, vm, { claims, crashLoop: undefined, wanted: task, resolved, runs: all }, plan);
+    }
+  } else if (off.alive) {
+    endRun(off.alive, undefined, plan);
+    const message = `Waiting for pod ${off.alive.pod.metadata.name} to let go of the claims, in which it takes a snapshot.`;
+    wait = { reason: 'TakingSnapshot', message };
   } else if (!alive) {
-    wait = start(world, vm, { claims, crashLoop, wanted, resolved, runs }, plan);
+    wait = start(world, vm, { claims, crashLoop, wanted, resolved, runs: all }, plan);
   } else if (!alive.own) {
     endRun(alive, undefined, plan);
     wait = {
@@ -175,7 +193,8 @@ export function planVirtualMachine(world: World): Plan {
   const last = runs.filter((run) => run.own && run.end).at(-1);
   // The last pod that finished is kept, also beside the one that runs: its logs are the guest's last words, and it
   // is the record of how it ended should the status be lost. A fence is no such record: it goes with the taint.
-  reap(world, runs, (run) => run.deleting || run !== last || run.end?.result === 'Fenced', plan);
+  const erase = (run: Run) => run.deleting || run !== last || run.end?.result === 'Fenced';
+  reap(world, all, (run) => (run.task ? !off.keep.includes(run) : erase(run)), plan);
 
   if (alive && running && wish.on && !alive.deleting) {
     const live = planLive(world, alive.pod, running, wanted);
@@ -197,6 +216,7 @@ export function planVirtualMachine(world: World): Plan {
   plan.decision = {
     vm,
     runs,
+    tasks: all.filter(({ task }) => task),
     alive,
     wish,
     power: operations.power,
@@ -210,7 +230,8 @@ export function planVirtualMachine(world: World): Plan {
     stage,
     wait: wait ?? stage.wait,
   };
-  plan.after = earliest([plan.after, operations.expiresIn, stage.after, growth.after]);
+  const again = operations.commands.length > 0 ? COMMAND_AGAIN : undefined;
+  plan.after = earliest([plan.after, operations.expiresIn, stage.after, growth.after, off.after, again]);
   return plan;
 }
 
@@ -275,7 +296,6 @@ function withRunningMachine(
 function situationOf(
   world: World,
   vm: VirtualMachine,
-  runs: readonly Run[],
   alive: Run | undefined,
   power: Power,
   highest: number,
@@ -287,7 +307,12 @@ function situationOf(
     vm,
     power,
     highestIncarnation: Math.max(highest, running?.incarnation ?? 0),
-    alive: alive && runs.length > 0 ? { incarnation: alive.incarnation, state: stage.state } : undefined,
+    alive: alive && {
+      incarnation: alive.incarnation,
+      state: stage.state,
+      results: world.contacts.get(alive.pod.metadata.uid)?.results ?? new Map(),
+    },
+    reason: stage.running.reason,
     waitingFor:
       stage.running.message ||
       vm.status?.conditions?.find((each) => each.type === 'Running')?.message ||

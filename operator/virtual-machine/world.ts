@@ -3,6 +3,7 @@ import type { LauncherReport } from '../../crds/channel.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
+import type { CommandResult } from '../channel/registry.ts';
 import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
 
@@ -25,6 +26,8 @@ export interface LauncherContact {
   launcherVersion: string | undefined;
   /** What it understands beyond the first version. */
   features: readonly string[];
+  /** What it answered to commands, by the UID of their operation. */
+  results: ReadonlyMap<string, CommandResult>;
 }
 
 export interface World {

@@ -59,7 +59,7 @@ beforeEach(async () => {
   }
 });
 
-const act = (action: Action) => carryOut(hands, action, { now: Date.now(), alive: undefined });
+const act = (action: Action) => carryOut(hands, action);
 const podNow = (name: string) => orNotFound(api.client.get(pods, { namespace, name }));
 const CONFLICT = { reason: 'Conflict' };
 
@@ -133,9 +133,9 @@ test('a second life is not begun while the API server has a pod that the cache h
       spec: { serviceAccountName: 'default', containers: [{ name: 'launcher', image: 'none' }] },
     },
   });
-  await expect(
-    carryOut(blind, draft('vm-web-2', '2'), { now: Date.now(), alive: undefined }),
-  ).rejects.toThrow('pod default/vm-web-1 is not in the cache yet; the start of its VM waits for it');
+  await expect(carryOut(blind, draft('vm-web-2', '2'))).rejects.toThrow(
+    'pod default/vm-web-1 is not in the cache yet; the start of its VM waits for it',
+  );
   expect(await podNow('vm-web-2')).toBeUndefined();
   await waitFor('the cache', () => hands.caches.pods.get('default/vm-web-1'));
   await act(draft('vm-web-2', '2'));

@@ -7,7 +7,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { kubectlPath } from '../cluster/kubectl.ts';
 import { kubectlVm } from '../cluster/kubectl-vm.ts';
-import { Bed, brief } from './support/bed.ts';
+import { Bed } from './support/bed.ts';
 import { boots } from './support/guest.ts';
 import { tinyVm } from './support/manifests.ts';
 
@@ -104,7 +104,7 @@ test('`kubectl vm` is always about ours', async () => {
     stdout: expect.stringContaining('Running, ready'),
   });
   expect(await run('pause', 'web')).toMatchObject({ code: 0 });
-  expect(brief(await bed.vm('web'))).toBe('True Paused');
+  await bed.untilCondition('web', 'Ready', 'True Paused');
   expect(await run('resume', 'web')).toMatchObject({ code: 0 });
 });
 

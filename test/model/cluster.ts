@@ -8,7 +8,6 @@ import type { VirtualMachine, VirtualMachineSpec } from '../../crds/virtual-mach
 import { virtualMachineSpec } from '../../crds/virtual-machine.ts';
 import type { OperationType, VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { Lease, Node, PersistentVolumeClaim, Pod } from '../../operator/kube/resources.ts';
-import { failed, succeeded } from '../../operator/operation/status.ts';
 import { claimUidOf } from '../../operator/ownership/claim-lease.ts';
 import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { planVirtualMachine } from '../../operator/virtual-machine/plan.ts';
@@ -46,6 +45,10 @@ export class ModelCluster {
   readonly running = new Set<string>();
   /** By pod UID, what its launcher last said. */
   readonly contacts = new Map<string, LauncherContact>();
+  /** Operations that were told to be done before the VM's status said so: must be none, ever. */
+  readonly hasty: string[] = [];
+  /** UIDs of operations whose command a launcher has carried out. */
+  readonly #commanded = new Set<string>();
   #version = 0;
   #uid = 0;
   #snapshots: Stored[] = [];
@@ -144,6 +147,7 @@ export class ModelCluster {
       lastHeardAt: this.now,
       launcherVersion: '1',
       features: ['live'],
+      results: new Map(),
       report: { state: 'Running', machineReadyAt: new Date(this.now).toISOString() },
     });
   }
@@ -250,6 +254,8 @@ export class ModelCluster {
       for (const action of plan.afterStatus) step(() => this.#apply(world, action));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
+      // The one that follows has heard no answers.
+      if (made >= writes) for (const contact of this.contacts.values()) contact.results = new Map();
     }
     return made;
   }
@@ -338,22 +344,25 @@ export class ModelCluster {
         return;
       }
       case 'Command': {
-        const report = this.contacts.get(action.podUID)?.report;
+        const contact = this.contacts.get(action.podUID);
+        if (!contact?.report) return;
         const { uid = '' } = action.operation.metadata;
-        const done = report !== undefined;
-        if (report && action.name !== 'reset') report.state = action.name === 'pause' ? 'Paused' : 'Running';
-        const moment = { now: this.now, alive: undefined };
-        this.#updateOperation(
-          uid,
-          done
-            ? succeeded(moment, action.operation, 'done')
-            : failed(moment, action.operation, 'Failed', 'gone'),
-        );
+        // At most once, as launchers do it.
+        if (!this.#commanded.has(uid) && action.name !== 'reset')
+          contact.report.state = action.name === 'pause' ? 'Paused' : 'Running';
+        this.#commanded.add(uid);
+        contact.results = new Map([...contact.results, [uid, {}]]);
         return;
       }
-      case 'UpdateOperation':
-        this.#updateOperation(action.operation.metadata.uid ?? '', action.status);
+      case 'UpdateOperation': {
+        const { metadata, spec } = action.operation;
+        const reached = { Pause: 'Paused', Resume: 'Running' }[spec.type as string];
+        const phase = this.stored.vms.get(spec.virtualMachine)?.status?.phase;
+        if (action.status.phase === 'Succeeded' && reached !== undefined && phase !== reached)
+          this.hasty.push(`${spec.type} succeeded while the status says ${phase}`);
+        this.#updateOperation(metadata.uid ?? '', action.status);
         return;
+      }
       case 'DeleteOperation':
         this.stored.operations.delete(action.operation.metadata.uid ?? '');
     }
