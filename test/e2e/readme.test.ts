@@ -76,7 +76,7 @@ const RUN: Record<string, () => Promise<void>> = {
     await start();
     const { code, seconds } = await run('npm start');
     expect(code).toBe(0);
-    expect(seconds).toBeLessThan(30);
+    expect(seconds).toBeLessThan(60);
   },
   'kubectl get vm --output wide': async () => {
     const [head, line, ...more] = (await printed('kubectl get vm --output wide')).trimEnd().split('\n');
