@@ -8,6 +8,8 @@ export const LABEL = {
   vm: 'vmstead.io/vm',
   /** Which life of the VM a launcher pod is: 1, 2, 3 … */
   incarnation: 'vmstead.io/incarnation',
+  /** On a launcher pod without a guest: what it is for. */
+  task: 'vmstead.io/task',
   /** Name of the disk in its VM that a claim holds. */
   disk: 'vmstead.io/disk',
   /** Name of the VirtualMachineImage that a pod, claim or lease belongs to. */

@@ -19,8 +19,9 @@ const text = z.string().max(1024);
 /**
  * What QEMU is doing, in the launcher's words.
  * `IoError`: QEMU paused the guest because a disk failed or is full.
+ * `Off`: there is no QEMU; the launcher looks after the disks' layers only.
  */
-export const machineState = z.enum(['Starting', 'Running', 'Paused', 'IoError', 'Stopping', 'Ended']);
+export const machineState = z.enum(['Starting', 'Running', 'Paused', 'IoError', 'Stopping', 'Ended', 'Off']);
 export type MachineState = z.infer<typeof machineState>;
 
 /** What is true of one disk. */

@@ -171,6 +171,8 @@ export const machineDescription = z.strictObject({
   hotplugPorts: z.int(),
   /** Seconds that the guest has after the power button. */
   terminationGracePeriodSeconds: z.int(),
+  /** `Layers`: no guest at all. The launcher looks after the layers of the disks of a VM that is off, as it is told. */
+  task: z.literal('Layers').optional(),
   /** A snapshot to go back to before the guest runs; carried out once. */
   restore: restoreOrder.optional(),
   /** TCP port of /metrics on the pod's IP. */

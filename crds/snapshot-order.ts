@@ -14,6 +14,8 @@ export const snapshotOrder = z.strictObject({
   memory: z.boolean(),
   quiesce,
   deadlineSeconds: z.int(),
+  /** Of a VM that is off: its guest powered itself off, so that its file systems are whole. */
+  poweredOff: z.literal(true).optional(),
 });
 export type SnapshotOrder = z.infer<typeof snapshotOrder>;
 

@@ -57,6 +57,13 @@ function main(): void {
   try {
     const description = readDescription(paths.machine);
     const life = Life.open(paths.runDirectory);
+    if (description.task === 'Layers') {
+      import('./snapshot/offline.ts').then(async ({ lookAfterLayers }) => {
+        tell(await lookAfterLayers(description, life, paths.token));
+        process.exit();
+      }, crash);
+      return;
+    }
     let changed = () => {};
     const vm = new Vm({ description, paths, life, log, program: QEMU, onChange: () => changed() });
     process.on('SIGTERM', () => void stop(vm));

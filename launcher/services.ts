@@ -1,11 +1,11 @@
 /** Everything beside QEMU itself: logs, serial, console, guest, channel, metrics. None of it can end the VM. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import pino from 'pino';
 import { LIVE_FEATURE, SNAPSHOT_FEATURE } from '../crds/channel.ts';
 import { ChannelClient } from './channel/client.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
 import { guestAgent } from './guest/freeze.ts';
 import { listenForReady } from './guest/ready.ts';
+import { jsonLog } from './json-log.ts';
 import type { EarlyLog, Log } from './log.ts';
 import { DEVICE_ID } from './machine/devices.ts';
 import { serveMetrics } from './metrics/server.ts';
@@ -37,18 +37,7 @@ interface Services {
 
 export function startServices(vm: Vm, early: EarlyLog): Services {
   const { description, life, paths } = vm.options;
-  const { namespace, name } = description.vm;
-  const log = pino(
-    {
-      level: process.env.VMSTEAD_LOG_LEVEL ?? 'info',
-      // As the operator's lines: docs/logging.md.
-      messageKey: 'message',
-      timestamp: pino.stdTimeFunctions.isoTime,
-      formatters: { level: (label) => ({ level: label }) },
-      base: { component: 'launcher', namespace, vm: name, incarnation: description.incarnation },
-    },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = jsonLog(description);
   early.useFrom(log);
 
   const serial = followSerial(vm);

@@ -78,15 +78,25 @@ function head(path: string): Buffer {
 
 const isEmpty = (path: string): boolean => head(path).every((byte) => byte === 0);
 
+/** Whether an overlay that is there still needs the image that it was made from. */
+export function isOnBase(path: string): boolean {
+  return backingName(head(path)) === MARK;
+}
+
+/** What stands in the header of a qcow2 image in the place of a backing file; undefined where nothing does. */
+function backingName(header: Buffer): string | undefined {
+  const at = header.readUInt32BE(0) === MAGIC ? Number(header.readBigUInt64BE(8)) : 0;
+  return at === 0 ? undefined : header.subarray(at, at + header.readUInt32BE(16)).toString('latin1');
+}
+
 function needsBase(disk: string, path: string, base: MachineBase | undefined): boolean {
   const header = head(path);
   const refuse = (what: string): never => {
     throw new VmsteadError('DiskUnusable', `disk ${disk}: ${path} ${what}`);
   };
   const isOverlay = header.readUInt32BE(0) === MAGIC;
-  const at = isOverlay ? Number(header.readBigUInt64BE(8)) : 0;
-  const name = header.subarray(at, at + header.readUInt32BE(16)).toString('latin1');
-  const marked = at > 0 && name === MARK;
+  const name = backingName(header);
+  const marked = name === MARK;
   if (base === undefined) {
     return marked
       ? refuse('still needs the image that it was made from, which the pod does not have')
@@ -97,7 +107,8 @@ function needsBase(disk: string, path: string, base: MachineBase | undefined): b
       'holds data that are no disk made from an image; they are not written over: empty it, or give the disk another name',
     );
   }
-  if (at > 0 && !marked) return refuse('is a qcow2 image with a backing file, which Vmstead did not make');
+  if (name !== undefined && !marked)
+    return refuse('is a qcow2 image with a backing file, which Vmstead did not make');
   return marked;
 }
 

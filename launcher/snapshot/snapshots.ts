@@ -1,5 +1,4 @@
 /** The snapshots of a running VM: one change at a time, what was begun is finished or undone, the rest tidied up. */
-import { statSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { VmsteadError } from '../../crds/errors.ts';
 import type { SnapshotOrder, SnapshotReport } from '../../crds/snapshot-order.ts';
@@ -23,6 +22,7 @@ import { activeNode, closeLayer, nodeOfFile } from './graph.ts';
 import { finishIncoming, setClock } from './incoming.ts';
 import { forgetMemory, memoryPath, readPage, sweepMemory, writePage } from './memory.ts';
 import { mergeLayers, stopMerges } from './merge.ts';
+import { reportOf } from './report.ts';
 import { LayerStore, layerPath } from './store.ts';
 import { take } from './take.ts';
 import { resume } from './wait.ts';
@@ -79,29 +79,7 @@ export class Snapshots {
   }
 
   report(): SnapshotReport[] {
-    return this.store.snapshots().map((mark) => {
-      const page = mark.memory ? readPage(mark.uid) : undefined;
-      return {
-        uid: mark.uid,
-        name: mark.name,
-        at: mark.at,
-        frozen: mark.frozen === true,
-        ...(mark.pause === undefined ? {} : { pause: mark.pause }),
-        ...(page === undefined
-          ? {}
-          : { memory: { bytes: page.bytes, ...(page.sha256 === undefined ? {} : { sha256: page.sha256 }) } }),
-        disks: this.store.disks.flatMap((disk) => {
-          const tree = this.store.get(disk);
-          const own = tree?.snapshots.find((each) => each.uid === mark.uid);
-          const layer = tree?.layers.find((each) => each.file === own?.layer);
-          if (layer === undefined) return [];
-          const bytes = layer.bytes ?? sizeOf(layerPath(disk, layer.file));
-          return [
-            { name: disk.name, bytes, ...(layer.sha256 === undefined ? {} : { sha256: layer.sha256 }) },
-          ];
-        }),
-      };
-    });
+    return reportOf(this.store);
   }
 
   end(): void {
@@ -276,10 +254,6 @@ export class Snapshots {
       return;
     }
   }
-}
-
-function sizeOf(path: string): number {
-  return statSync(path, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** Ends a migration that was begun, whatever became of it; the guest stands still afterwards or runs. */

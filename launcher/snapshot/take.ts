@@ -6,6 +6,7 @@
 import { dirname } from 'node:path';
 import { VmsteadError } from '../../crds/errors.ts';
 import { failpoint } from '../../crds/failpoint.ts';
+import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { SnapshotOrder } from '../../crds/snapshot-order.ts';
 import { completed, type LayerTree, withSnapshot } from '../disks/layers.ts';
 import { makeActive } from '../disks/layers-file.ts';
@@ -94,55 +95,73 @@ export async function take(
 /** Throws before anything is touched. */
 function refuse(vm: Vm, store: LayerStore, { name, memory }: SnapshotOrder): void {
   const { description } = vm.options;
-  const no = (message: string): never => {
-    throw new VmsteadError('SnapshotUnusable', message);
-  };
   if (vm.state !== 'Running' && vm.state !== 'Paused') {
-    no(`the VM is ${vm.state}; a snapshot is taken of one that is Running or Paused`);
+    throw unusable(`the VM is ${vm.state}; a snapshot is taken of one that is Running or Paused`);
   }
-  const without = unlayeredDisks(description);
-  if (without.length > 0) {
-    no(
-      `disk ${without.join(', ')} cannot have layers (a claim that Vmstead did not make, or volumeMode Block); snapshot it by its storage`,
-    );
-  }
-  if (store.disks.length === 0) no('the VM has no disk that keeps anything');
   const thrownAway = description.disks.filter((disk) => disk.backend?.type === 'image' && !disk.readOnly);
   if (memory && thrownAway.length > 0) {
-    no(
+    throw unusable(
       `what the guest writes to disk ${thrownAway.map((disk) => disk.name).join(', ')} is thrown away with the pod, so that its memory would belong to a disk that is gone; take the disks alone`,
     );
   }
+  refuseDisks(description, store, name);
+  if (memory) requireMemoryRoom(description.memoryMiB);
+}
+
+/** Throws before anything is touched, where the disks cannot have one layer more. */
+export function refuseDisks(
+  description: Pick<MachineDescription, 'disks'>,
+  store: LayerStore,
+  name: string,
+): void {
+  const without = unlayeredDisks(description);
+  if (without.length > 0) {
+    throw unusable(
+      `disk ${without.join(', ')} cannot have layers (a claim that Vmstead did not make, or volumeMode Block); snapshot it by its storage`,
+    );
+  }
+  if (store.disks.length === 0) throw unusable('the VM has no disk that keeps anything');
   if (store.snapshots().length >= MOST_SNAPSHOTS) {
-    no(`the VM has ${MOST_SNAPSHOTS} snapshots already; delete one before ${name} is taken`);
+    throw unusable(`the VM has ${MOST_SNAPSHOTS} snapshots already; delete one before ${name} is taken`);
   }
   for (const disk of store.disks) {
     requireRoom(dirname(disk.first), LAYER_ROOM, `the claim of disk ${disk.name}`);
   }
-  if (memory) requireMemoryRoom(description.memoryMiB);
 }
+
+const unusable = (message: string) => new VmsteadError('SnapshotUnusable', message);
 
 /** Makes and opens a new layer for each disk, and puts it on the disk's list. */
 async function openAll(
   vm: Vm,
   qmp: QmpClient,
   store: LayerStore,
-  { uid, name, memory }: SnapshotOrder,
+  order: SnapshotOrder,
   at: string,
 ): Promise<Opened[]> {
-  const disks = store.disks.map((disk) => disk.name);
   const opened: Opened[] = [];
   for (const disk of store.disks) {
-    const before = store.ensure(disk);
-    const mark = { uid, name, at, disks, ...(memory ? { memory: true as const } : {}) };
-    const tree: LayerTree = withSnapshot(before, mark);
-    makeActive(disk.first, tree);
-    store.publish(disk, tree);
+    const tree = addLayer(store, disk, order, at);
     const below = await activeNode(qmp, disk);
     const overlay = await openLayer(vm, qmp, disk, tree.active, tree.generation);
     opened.push({ disk, below, overlay });
   }
   return opened;
+}
+
+/** Makes a new layer for a disk and puts it on the disk's list, with a mark that is not complete yet. */
+export function addLayer(
+  store: LayerStore,
+  disk: LayeredDisk,
+  { uid, name, memory }: SnapshotOrder,
+  at: string,
+): LayerTree {
+  const disks = store.disks.map((each) => each.name);
+  const mark = { uid, name, at, disks, ...(memory ? { memory: true as const } : {}) };
+  const tree = withSnapshot(store.ensure(disk), mark);
+  makeActive(disk.first, tree);
+  store.publish(disk, tree);
+  return tree;
 }
 
 /** The step that counts: all disks at once. */

@@ -47,6 +47,7 @@ export const TRANSITIONS: Readonly<Record<MachineState, Readonly<Partial<Record<
       ended: 'Ended',
     },
     Ended: { ended: 'Ended' },
+    Off: { ended: 'Ended' },
   };
 
 export function next(state: MachineState, happening: Happening): MachineState | undefined {

@@ -70,6 +70,21 @@ describe('a snapshot', () => {
     });
   });
 
+  test('of a VM that is off is taken by what has its claims, which cannot have the memory', () => {
+    const off = launcher({ state: 'Off', snapshots: [] });
+    const lastRun = { incarnation: 1, podUID: 'p', result: 'GuestPowerOff', message: 'x', finishedAt: 'x' };
+    expect(plan({ launcher: off }).actions).toMatchObject([{ type: 'Take', order: { memory: false } }]);
+    expect(plan({ launcher: off, vm: aVm({}, { lastRun }) }).actions).toMatchObject([
+      { type: 'Take', order: { poweredOff: true } },
+    ]);
+    const memory = aSnapshot({ spec: { virtualMachine: 'web', memory: 'Include' } });
+    const vm = aVm({ state: { size: '1Gi' } });
+    expect(plan({ launcher: off, vm, snapshots: [memory] })).toMatchObject({
+      reason: 'NotRunning',
+      actions: [],
+    });
+  });
+
   test('waits for a VM that is off, and fails for what its launcher says or its spec rules out', () => {
     expect(plan({ launcher: undefined })).toMatchObject({
       phase: 'Pending',

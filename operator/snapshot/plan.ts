@@ -46,6 +46,12 @@ const DEFAULT_DEADLINE = 300;
 /** Codes that say "not now" or "nobody knows": the order is given again, which is harmless. */
 const PASSING = new Set(['SnapshotWaits', 'QmpClosed', 'NotConnected']);
 
+/** States of a launcher in which it takes snapshots with memory, and without. */
+const RUNS = new Set(['Running', 'Paused']);
+const TAKES = new Set([...RUNS, 'Off']);
+/** Ends of a life in which the guest put its file systems in order. */
+const POWERED_OFF = new Set(['GuestPowerOff', 'Stopped']);
+
 export function planSnapshots(world: SnapshotWorld): SnapshotPlan {
   const plan: SnapshotPlan = { actions: [], statuses: [], after: undefined };
   const there = new Map((world.launcher?.report.snapshots ?? []).map((each) => [each.uid, each]));
@@ -92,14 +98,14 @@ function statusOf(
   }
   const problem = unsupported(vm, snapshot);
   if (problem !== undefined) return failed(now, snapshot, 'SnapshotUnusable', problem);
-  if (!launcher || (launcher.report.state !== 'Running' && launcher.report.state !== 'Paused')) {
+  const withMemory = snapshot.spec.memory === 'Include';
+  const off = launcher?.report.state === 'Off';
+  if (!launcher || !(withMemory ? RUNS : TAKES).has(launcher.report.state)) {
     const state = vm.status?.phase ?? 'not running';
-    return pending(
-      now,
-      snapshot,
-      'NotRunning',
-      `VirtualMachine ${world.name} is ${state}; the snapshot is taken when it runs.`,
-    );
+    const message = withMemory
+      ? `VirtualMachine ${world.name} is ${state}; the snapshot is taken when it runs.`
+      : `VirtualMachine ${world.name} is ${state}; the snapshot is taken when it runs, or by a pod that has its claims while it is off.`;
+    return pending(now, snapshot, 'NotRunning', message);
   }
   if (!launcher.canSnapshot) {
     return pending(
@@ -115,7 +121,7 @@ function statusOf(
   }
   if (order !== 'Given') {
     if (typeof order === 'object') plan.after = Math.min(plan.after ?? AGAIN, AGAIN);
-    const { memory, quiesce, deadlineSeconds } = snapshot.spec;
+    const { quiesce, deadlineSeconds } = snapshot.spec;
     plan.actions.push({
       type: 'Take',
       podUID: launcher.podUID,
@@ -123,9 +129,10 @@ function statusOf(
       order: {
         uid,
         name: snapshot.metadata.name,
-        memory: memory === 'Include',
+        memory: withMemory,
         quiesce: quiesce ?? 'Auto',
         deadlineSeconds: deadlineSeconds ?? DEFAULT_DEADLINE,
+        ...(off && POWERED_OFF.has(vm.status?.lastRun?.result ?? '') ? { poweredOff: true } : {}),
       },
     });
   }
@@ -137,7 +144,7 @@ function statusOf(
 }
 
 /** What the spec itself rules out. */
-function unsupported(vm: VirtualMachine, { spec }: StoredSnapshot): string | undefined {
+export function unsupported(vm: VirtualMachine, { spec }: StoredSnapshot): string | undefined {
   if (spec.memory === 'Include' && vm.spec.state === undefined) {
     return 'The VM has no place for its memory: set spec.state of the VirtualMachine, with a size somewhat above its memory, and restart it.';
   }

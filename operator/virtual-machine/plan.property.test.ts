@@ -2,11 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ModelCluster } from '../../test/model/cluster.ts';
 
-const VMS = ['a', 'b', 'c'] as const;
+const VMS = ['a', 'b', 'c', 'd'] as const;
 const RESULTS = ['GuestPowerOff', 'GuestPanic', 'QemuKilled', 'Stopped', 'MachineRefused'] as const;
 const STRATEGIES = ['Always', 'RerunOnFailure', 'Once', 'Manual', 'Halted'] as const;
 
-/** VMs a and b name the claim `shared`, and have a blank disk of their own each; c has no disk, and so no lease. */
+/** VMs a and b name the claim `shared`, and have a blank disk of their own each; c has no disk, and so no lease; d has a disk that can be snapshotted. */
 const spec = (name: (typeof VMS)[number], runStrategy: (typeof STRATEGIES)[number]) => ({
   runStrategy,
   memory: { size: '64Mi' },
@@ -14,7 +14,7 @@ const spec = (name: (typeof VMS)[number], runStrategy: (typeof STRATEGIES)[numbe
     ? { kernel: { image: 'guest', path: '/boot/vmlinuz' } }
     : {
         disks: [
-          { name: 'shared', source: { claim: { name: 'shared' } } },
+          ...(name === 'd' ? [] : [{ name: 'shared', source: { claim: { name: 'shared' } } }]),
           { name: 'own', source: { blank: {} }, claim: { size: '1Gi' } },
         ],
       }),
@@ -59,6 +59,10 @@ const step = fc.oneof(
     weight: 1,
     arbitrary: fc.record({ do: fc.constant('recreate' as const), vm, to: fc.constantFrom(...STRATEGIES) }),
   },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constant('toSnapshot' as const), vm, open: fc.boolean() }),
+  },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe' as const), vm }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('node' as const), ready: fc.boolean() }) },
   {
@@ -94,6 +98,10 @@ function perform(cluster: ModelCluster, each: Step): void {
     case 'recreate':
       if (!cluster.stored.vms.delete(each.vm)) cluster.addVm(each.vm, spec(each.vm, each.to));
       break;
+    case 'toSnapshot':
+      if (each.open) cluster.toSnapshot.add(each.vm);
+      else cluster.toSnapshot.delete(each.vm);
+      break;
     case 'wipe':
       cluster.wipeStatus(each.vm);
       break;
@@ -119,6 +127,7 @@ function newCluster(): ModelCluster {
 /** Lets everybody do their work until nothing is written any more. */
 function settle(cluster: ModelCluster): void {
   cluster.nodeReady = 'True';
+  cluster.toSnapshot.clear();
   for (let round = 0; round < 60; round++) {
     cluster.now += 400_000;
     for (const contact of cluster.contacts.values()) contact.lastHeardAt = cluster.now;

@@ -167,7 +167,7 @@ export function planVirtualMachine(world: World): Plan {
       start(world, vm, { claims, crashLoop: undefined, wanted: task, resolved, runs: all }, plan);
     }
   } else if (off.alive) {
-    endRun(off.alive, undefined, plan);
+    if (!off.end.includes(off.alive)) endRun(off.alive, undefined, plan);
     const message = `Waiting for pod ${off.alive.pod.metadata.name} to let go of the claims, in which it takes a snapshot.`;
     wait = { reason: 'TakingSnapshot', message };
   } else if (!alive) {

@@ -14,6 +14,8 @@ export interface Run {
   /** Of this very VM object, not of an older one with its name. */
   own: boolean;
   deleting: boolean;
+  /** No life of the VM, but a pod that does something about its disks while it is off. */
+  task: boolean;
   /** Absent: it may still run. */
   end: EndOfRun | undefined;
 }
@@ -27,6 +29,7 @@ export function runsOf(world: World): Run[] {
       incarnation: Number(pod.metadata.labels?.[LABEL.incarnation] ?? '0'),
       own: world.vm !== undefined && controllerUid(pod) === world.vm.metadata.uid,
       deleting: pod.metadata.deletionTimestamp !== undefined,
+      task: pod.metadata.labels?.[LABEL.task] !== undefined,
       end: endOf(world, pod, nodes.get(pod.spec?.nodeName ?? '')),
     }))
     .sort((a, b) => a.incarnation - b.incarnation);

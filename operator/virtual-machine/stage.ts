@@ -189,6 +189,7 @@ function reported(report: LauncherReport): Stage {
         report.message ?? 'The guest is powering itself off.',
       );
     case 'Ended':
+    case 'Off':
       return of('Stopping', 'Stopping', 'False', 'Ended', report.message ?? 'The machine has ended.');
   }
 }

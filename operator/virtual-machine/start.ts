@@ -5,6 +5,7 @@ import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Lease } from '../kube/resources.ts';
 import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import { type ClaimsPlan, diskClaims } from './claims.ts';
+import { layersPod } from './layers-pod.ts';
 import { podName } from './names.ts';
 import type { Action, Plan } from './plan.ts';
 import { launcherPod } from './pod.ts';
@@ -69,7 +70,7 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
   }
   plan.actions.push(...taking, {
     type: 'CreatePod',
-    pod: launcherPod({
+    pod: (wanted.task === undefined ? launcherPod : layersPod)({
       vm,
       namespace: world.namespace,
       description: wanted,

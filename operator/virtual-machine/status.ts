@@ -68,9 +68,10 @@ function isStable(world: World, { stage, alive, lastRun }: Decision): boolean {
 function launcherOf(world: World, decision: Decision): VirtualMachineStatus['launcher'] {
   const { alive, vm, stage } = decision;
   if (!alive?.own) {
-    const incarnation = vm.status?.launcher?.incarnation;
-    // The number stays: the next life must not get a name that an earlier one had.
-    return incarnation === undefined ? undefined : { incarnation };
+    const numbers = [vm.status?.launcher?.incarnation ?? 0, ...decision.tasks.map((run) => run.incarnation)];
+    const incarnation = Math.max(...numbers);
+    // The number stays: the next life must not get a name that an earlier pod had.
+    return incarnation === 0 ? undefined : { incarnation };
   }
   const { metadata, spec } = alive.pod;
   const launcher: NonNullable<VirtualMachineStatus['launcher']> = {

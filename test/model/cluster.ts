@@ -51,6 +51,8 @@ export class ModelCluster {
   readonly #commanded = new Set<string>();
   #version = 0;
   #uid = 0;
+  /** VMs of which a snapshot is to be taken. */
+  readonly toSnapshot = new Set<string>();
   #snapshots: Stored[] = [];
 
   uid(): string {
@@ -205,7 +207,7 @@ export class ModelCluster {
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter((lease) => lease.metadata.labels?.[LABEL.vm] === name),
       // Always the API server's own word, as in observe().
-      snapshots: [],
+      snapshots: this.toSnapshot.has(name) ? [openSnapshot(name)] : [],
       restores: [],
       orphanLeases: new Set(
         leases
@@ -423,5 +425,14 @@ function node(status: string, now: number): Node {
       allocatable: {},
       conditions: [{ type: 'Ready', status, lastTransitionTime: new Date(now).toISOString() }],
     },
+  };
+}
+
+function openSnapshot(virtualMachine: string): World['snapshots'][number] {
+  return {
+    apiVersion: 'vmstead.io/v1alpha1',
+    kind: 'VirtualMachineSnapshot',
+    metadata: { name: 's', namespace: NAMESPACE, uid: `snapshot-${virtualMachine}`, resourceVersion: '1' },
+    spec: { virtualMachine },
   };
 }
