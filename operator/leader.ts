@@ -1,6 +1,8 @@
 import { LABEL } from '../crds/api.ts';
+import { attachmentKey } from './channel/attachment-key.ts';
 import { ensureCertificate } from './channel/certificate.ts';
 import { publishLeader } from './channel/endpoint-slice.ts';
+import { Exporters } from './channel/exporters.ts';
 import { authorizer } from './channel/identity.ts';
 import { MoverRegistry } from './channel/movers.ts';
 import { LauncherRegistry } from './channel/registry.ts';
@@ -13,7 +15,7 @@ import { isUnavailable } from './kube/errors.ts';
 import { EventRecorder } from './kube/events.ts';
 import { pods } from './kube/resources.ts';
 import { jittered, sleep } from './kube/sleep.ts';
-import type { Standby } from './main.ts';
+import type { Standby } from './standby.ts';
 import { projectLauncher } from './virtual-machine/observe.ts';
 
 /** The channel's certificate is looked at this often, for its renewal. */
@@ -38,6 +40,8 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
   const certify = () => ensureCertificate({ client, secret, dnsNames, log, now });
   const certificate = await untilDone(certify, standby, signal);
   if (certificate === undefined) return;
+  const keyOf = (podUid: string) => attachmentKey(certificate.attachmentSecret, podUid);
+  const exporters = new Exporters(log, keyOf);
 
   const caches: { readonly synced: Promise<void>; run(signal: AbortSignal): Promise<void> }[] = [];
   const cache: OperatorDeps['cache'] = (resource, options = {}) => {
@@ -61,6 +65,8 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     launcherPods,
     launchers,
     movers,
+    exporters,
+    attachmentKey: keyOf,
     channel: {
       addresses: config.channelAddresses,
       serverName: channelServerName(config.podNamespace),
@@ -82,6 +88,7 @@ export async function lead(standby: Standby, signal: AbortSignal): Promise<void>
     certificate,
     registry: launchers,
     movers,
+    exporters,
     authorize: authorizer(client, (key) => launcherPods.get(key)),
     ready: () => synced,
     log,

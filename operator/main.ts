@@ -1,28 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import type { Logger } from 'pino';
-import { configFrom, OPERATOR_NAME, type OperatorConfig } from './config.ts';
+import { configFrom, OPERATOR_NAME } from './config.ts';
 import { serveHttp } from './http.ts';
-import { createClient, type KubeClient } from './kube/client.ts';
+import { createClient } from './kube/client.ts';
 import { ClusterClock } from './kube/cluster-clock.ts';
 import { connectionFromEnvironment } from './kube/environment.ts';
 import { elect, type Leadership } from './kube/leader.ts';
 import { createTransport } from './kube/transport.ts';
 import { createLogger } from './log.ts';
 import { OperatorMetrics } from './metrics.ts';
-
-/** What a replica has before it leads, and hands over to what only the leader does. */
-export interface Standby {
-  readonly config: OperatorConfig;
-  /** Refuses writes when another replica may lead. */
-  readonly client: KubeClient;
-  readonly metrics: OperatorMetrics;
-  readonly log: Logger;
-  /** By the API server's clock, as the times in objects are. */
-  readonly now: () => Date;
-  /** Called when the leader does all its work. */
-  readonly leading: (state: 'ready') => void;
-}
+import { leadersClient, type Standby } from './standby.ts';
 
 /** Time for work under way after SIGTERM; the lease is released after it. */
 const GRACE_MS = 8_000;
@@ -75,15 +62,10 @@ async function main(): Promise<number> {
   if (leadership !== undefined) {
     const held = leadership;
     metrics.leads();
-    const client = createClient(transport, {
-      mayWrite: () => {
-        if (!held.holds()) throw new Error('this replica does not lead any more: nothing is written');
-      },
-    });
     const { lead } = await import('./leader.ts');
     const standby: Standby = {
       config,
-      client,
+      client: leadersClient(transport, held),
       metrics,
       log,
       now,

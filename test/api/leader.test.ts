@@ -6,6 +6,7 @@ import { fromKubeconfig } from '../../operator/kube/kubeconfig.ts';
 import { elect, type Leadership, type LeaderTiming } from '../../operator/kube/leader.ts';
 import { leases } from '../../operator/kube/resources.ts';
 import { createTransport, type Transport } from '../../operator/kube/transport.ts';
+import { leadersClient } from '../../operator/standby.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { type FaultyProxy, startFaultyProxy } from './support/faulty-proxy.ts';
 import { waitFor } from './support/wait-for.ts';
@@ -114,9 +115,14 @@ test('a leader without the API server gives up before another can take over', as
 
 test('a leader that was stopped (SIGSTOP) knows by the clock that it may not write', async () => {
   const stalled = (await run('stalled', 'stalled', { timing: { renewMs: 60_000 } }))!;
+  const writes = leadersClient(transports[0]!, stalled);
+  const write = (name: string) => writes.create(leases, { metadata: { name, namespace } });
   expect(stalled.holds()).toBe(true);
+  await write('written-by-the-leader');
   await new Promise((resolve) => setTimeout(resolve, timing.durationMs));
   expect(stalled.holds()).toBe(false);
+  await expect(write('written-too-late')).rejects.toThrow('does not lead any more');
+  expect(await orNotFound(lease('written-too-late'))).toBeUndefined();
   await stalled.release();
 });
 
