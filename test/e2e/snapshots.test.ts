@@ -104,4 +104,18 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
     },
     { timeout: 60_000 },
   );
+
+  // Off: a pod without a guest takes it, and lets go of the claims for the next start.
+  await kubectlVm(bed.cluster.kubeconfigPath, 'stop', 'web', '--force', '-n', bed.namespace);
+  await bed.apply(object('VirtualMachineSnapshot', 'off', {}));
+  const off = await until(
+    'the snapshot of a VM that is off',
+    () => snapshotNow('off'),
+    ({ status }) =>
+      status?.phase === 'Failed' ||
+      status?.conditions?.some(({ type, status }) => type === 'Verified' && status === 'True') === true,
+  );
+  expect(off.status).toMatchObject({ phase: 'Ready', disks: [{ name: 'data', sha256: expect.any(String) }] });
+  await kubectlVm(bed.cluster.kubeconfigPath, 'start', 'web', '-n', bed.namespace);
+  await bed.untilLog('web', 'a second boot to write', (text) => boots(text).length === 2);
 });
