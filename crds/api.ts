@@ -16,6 +16,10 @@ export const LABEL = {
   image: 'vmstead.io/image',
   /** Which attempt to bring an image in a mover pod is: 1, 2, 3 … */
   attempt: 'vmstead.io/attempt',
+  /** Name of the VirtualMachine whose disk an attachment pod exports. */
+  attachment: 'vmstead.io/attachment',
+  /** On a claim lease that several launchers hold: how they all use the claim. */
+  use: 'vmstead.io/use',
   managedBy: 'app.kubernetes.io/managed-by',
 } as const;
 
@@ -28,9 +32,9 @@ export const ANNOTATION = {
   image: 'vmstead.io/image',
   /** Of a disk's claim: the image under it that it still needs, as JSON. */
   base: 'vmstead.io/base',
-  /** What a mover pod is to do, as JSON. */
+  /** What a mover or an attachment pod is to do, as JSON. */
   job: 'vmstead.io/job',
-  /** UID of the claim that a mover pod writes to. */
+  /** UID of the claim that a mover or an attachment pod writes to. */
   claimUid: 'vmstead.io/claim-uid',
   /** Generation of the VirtualMachineImage that a mover pod was made for. */
   generation: 'vmstead.io/generation',

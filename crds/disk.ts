@@ -1,12 +1,12 @@
 /** Disks of a VirtualMachine, and the claims that hold them. */
 import * as z from 'zod';
-import { containerImageFields, dnsLabel, objectName } from './kubernetes.ts';
+import { diskSource, FILES_MEMBERS } from './disk-source.ts';
+import { dnsLabel, objectName } from './kubernetes.ts';
 import { bytesBetween } from './quantity.ts';
 import {
   atomicList,
   described,
   distinct,
-  exactlyOne,
   integer,
   listMap,
   matching,
@@ -35,7 +35,7 @@ const accessModes = described(
 /** What a claim that is there cannot change: the API server would refuse it for the claim as well. */
 function keeps(...fields: string[]): string {
   return [
-    '(!isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)',
+    '(!has(self.size) || !has(oldSelf.size) || !isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)',
     ...fields.flatMap((field) => [
       `has(self.${field}) == has(oldSelf.${field})`,
       `(!has(self.${field}) || self.${field} == oldSelf.${field})`,
@@ -43,16 +43,24 @@ function keeps(...fields: string[]): string {
   ].join(' && ');
 }
 
+/** What a claim cannot change. */
+const FIXED = ['storageClassName', 'accessModes', 'volumeMode'] as const;
+const FIXED_MESSAGE =
+  'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; add a disk with another name instead';
+
 const claimTemplate = transition(
   z.strictObject({
-    size: size('the claim', '1Mi', '1024Ti'),
+    size: described(
+      'Size of the claim, such as 10Gi. Absent, for a disk from an image: enough for the disk in the image.',
+      bytesBetween('1Mi', '1024Ti', 'the size of the claim'),
+    ).optional(),
     storageClassName,
     accessModes,
     volumeMode: described('Filesystem (absent) or Block.', z.enum(['Filesystem', 'Block'])).optional(),
     reclaimPolicy: reclaimPolicy.optional(),
   }),
-  keeps('storageClassName', 'accessModes', 'volumeMode'),
-  'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; add a disk with another name instead',
+  keeps(...FIXED),
+  FIXED_MESSAGE,
 );
 
 export const state = transition(
@@ -66,55 +74,18 @@ export const state = transition(
   'the state claim cannot shrink, nor change its storageClassName or accessModes; take state away, delete the claim and put state back to begin with an empty one',
 );
 
-export const pathInImage = (what: string) =>
-  matching(
-    /^\/([A-Za-z0-9_+-][A-Za-z0-9._+-]*\/)*[A-Za-z0-9_+-][A-Za-z0-9._+-]*$/,
-    255,
-    `must be the absolute path of ${what} in the image, without .. or special characters`,
-  );
-
-const diskSource = exactlyOne(
-  z.strictObject({
-    claim: described(
-      'A PersistentVolumeClaim of this namespace that is there already. A filesystem must hold the disk as disk.img (raw).',
-      z.strictObject({ name: described('Name of the PersistentVolumeClaim.', objectName()) }),
-    ).optional(),
-    blank: described(
-      'An empty disk in a claim that Vmstead makes once and never empties again.',
-      z.strictObject({}),
-    ).optional(),
-    image: described(
-      'A VirtualMachineImage of this namespace. A disk begins as its copy, in a claim that Vmstead makes once; a cdrom is the image itself.',
-      z.strictObject({
-        name: described('Name of the VirtualMachineImage.', dnsLabel(50)),
-        clone: described(
-          'Full (absent): the disk starts at once on top of the image, and is made independent of it while the VM runs. Linked: it stays on top of the image, and takes only the room of what the guest writes.',
-          z.enum(['Linked', 'Full']),
-        ).optional(),
-      }),
-    ).optional(),
-    containerImage: described(
-      'A disk in an OCI image, mounted as an image volume. What the guest writes goes to an overlay that is thrown away with the pod.',
-      z.strictObject({
-        ...containerImageFields,
-        path: described(
-          'Path of the disk in the image. Absent: the only file in /disk.',
-          pathInImage('the disk'),
-        ).optional(),
-        overlaySize: described(
-          'Most that the guest may write before its disk is full. Absent: 1Gi.',
-          bytesBetween('1Mi', '16Ti', 'overlaySize'),
-        ).optional(),
-      }),
-    ).optional(),
-  }),
-  ['claim', 'blank', 'image', 'containerImage'],
-  'must have exactly one of claim, blank, image or containerImage',
-);
-
 const IS_BLANK = 'has(self.source) && has(self.source.blank)';
 const IS_IMAGE = 'has(self.source) && has(self.source.image)';
 const IS_CDROM = "has(self.device) && self.device == 'cdrom'";
+/** CEL: the launcher makes the disk of files. */
+const IS_FILES = `has(self.source) && (${FILES_MEMBERS.map((each) => `has(self.source.${each})`).join(' || ')})`;
+const isFiles = (source: Record<string, unknown> | undefined): boolean =>
+  FILES_MEMBERS.some((each) => source?.[each] !== undefined);
+/** CEL: name of the claim that is there already, or nothing. */
+const namedClaim = (disk: string) =>
+  `(!has(${disk}.source) ? '' : has(${disk}.source.claim) ? ${disk}.source.claim.name : has(${disk}.source.ephemeral) && has(${disk}.source.ephemeral.claim) ? ${disk}.source.ephemeral.claim.name : '')`;
+/** Buses whose hard disks QEMU only has where the guest may write. */
+const ALWAYS_WRITABLE: readonly unknown[] = ['sata', 'ide'];
 
 const perSecond = (what: string) =>
   described(`${what} a second.`, bytesBetween('64Ki', '1Ti', 'a bandwidth')).optional();
@@ -149,9 +120,18 @@ const limits = rules(limitMembers, [
 
 /** CEL: the disk has a claim of its own that began as an image. */
 const fromImage = (disk: 'self' | 'oldSelf') =>
-  `(has(${disk}.source) && has(${disk}.source.image) && has(${disk}.claim))`;
+  `(has(${disk}.source) && has(${disk}.source.image) && !(has(${disk}.device) && ${disk}.device == 'cdrom'))`;
 
-const disk = transition(
+/** CEL: what a claim cannot change is in neither or both; the claim itself says that it is the same in both. */
+export const keepsIn = (fields: readonly string[]): string =>
+  fields
+    .map(
+      (field) =>
+        `(has(self.claim) && has(self.claim.${field})) == (has(oldSelf.claim) && has(oldSelf.claim.${field}))`,
+    )
+    .join(' && ');
+
+const diskMembers = transition(
   rules(
     z.strictObject({
       name: described('Name of the disk in this VM.', dnsLabel(30)),
@@ -173,6 +153,10 @@ const disk = transition(
         ),
       ).optional(),
       readOnly: described('The guest cannot write.', z.boolean()).optional(),
+      shareable: described(
+        'Other VMs that say the same may write to the claim at the same time. Their guests must know how to: a cluster file system, or a quorum disk.',
+        z.boolean(),
+      ).optional(),
       cache: described(
         "none (absent): past the node's page cache. writeback: through it. writethrough: each write is on the storage before the guest goes on.",
         z.enum(['none', 'writeback', 'writethrough']),
@@ -203,17 +187,10 @@ const disk = transition(
         holds: ({ source, device }) => source !== undefined || device === 'cdrom',
       },
       {
-        cel: `!(${IS_BLANK}) || has(self.claim)`,
+        cel: `!(${IS_BLANK}) || has(self.claim) && has(self.claim.size)`,
         message: 'a blank disk needs claim: {size: 10Gi}, the claim to make for it',
         at: '.claim',
-        holds: ({ source, claim }) => source?.blank === undefined || claim !== undefined,
-      },
-      {
-        cel: `!(${IS_IMAGE}) || (${IS_CDROM}) || has(self.claim)`,
-        message: 'a disk from an image needs claim: {size: 10Gi}, the claim to make for it',
-        at: '.claim',
-        holds: ({ source, device, claim }) =>
-          source?.image === undefined || device === 'cdrom' || claim !== undefined,
+        holds: ({ source, claim }) => source?.blank === undefined || claim?.size !== undefined,
       },
       {
         cel: `${IS_BLANK} || ${IS_IMAGE} && !(${IS_CDROM}) || !has(self.claim)`,
@@ -226,11 +203,12 @@ const disk = transition(
           claim === undefined,
       },
       {
-        cel: "!has(self.claim) || self.name != 'state'",
+        cel: `!has(self.claim) && (!(${IS_IMAGE}) || (${IS_CDROM})) || self.name != 'state'`,
         message:
           'a disk with a claim of its own cannot have the name state: its claim would have the name of the state claim',
         at: '.name',
-        holds: ({ claim, name }) => claim === undefined || name !== 'state',
+        holds: ({ claim, source, device, name }) =>
+          (claim === undefined && (source?.image === undefined || device === 'cdrom')) || name !== 'state',
       },
       {
         cel: `!(${IS_CDROM}) || !(${IS_BLANK})`,
@@ -257,6 +235,38 @@ const disk = transition(
         holds: ({ aio, cache }) => aio !== 'native' || cache === undefined || cache === 'none',
       },
       {
+        cel: `!has(self.shareable) || !self.shareable || !(${IS_CDROM}) && has(self.source) && (has(self.source.claim) || has(self.source.blank)) && (!has(self.cache) || self.cache == 'none')`,
+        message:
+          'a shareable disk is a raw one past the page cache: give it source.claim or source.blank, and leave cache out',
+        at: '.shareable',
+        holds: ({ shareable, device, source, cache = 'none' }) =>
+          shareable !== true ||
+          (device !== 'cdrom' &&
+            (source?.claim !== undefined || source?.blank !== undefined) &&
+            cache === 'none'),
+      },
+      {
+        cel: "!has(self.source) || !has(self.source.sysprep) || has(self.device) && self.device == 'cdrom'",
+        message: "answer files need device: cdrom; Windows' Setup looks for them on removable media",
+        at: '.device',
+        holds: ({ source, device }) => source?.sysprep === undefined || device === 'cdrom',
+      },
+      {
+        cel: `(${IS_CDROM}) || !((${IS_FILES}) || has(self.readOnly) && self.readOnly) || !has(self.bus) || !(self.bus in ['sata', 'ide'])`,
+        message:
+          'a sata or ide disk cannot be read-only, as files from a ConfigMap or Secret are; make it a cdrom, or take another bus',
+        at: '.bus',
+        holds: ({ device, source, readOnly, bus }) =>
+          device === 'cdrom' || !(isFiles(source) || readOnly === true) || !ALWAYS_WRITABLE.includes(bus),
+      },
+      {
+        cel: `!(${IS_CDROM}) || !has(self.source) || !has(self.source.ephemeral)`,
+        message:
+          'a cdrom is only read; give it source.claim or source.image in the place of source.ephemeral',
+        at: '.source',
+        holds: ({ device, source }) => device !== 'cdrom' || source?.ephemeral === undefined,
+      },
+      {
         cel: `!has(self.preallocate) || !self.preallocate || ${IS_BLANK}`,
         message: 'preallocate goes with source.blank only: other disks are made already; take it away',
         at: '.preallocate',
@@ -268,6 +278,8 @@ const disk = transition(
   'a disk cannot become blank or made from an image, nor cease to be it: its claim has its data; add a disk with another name instead',
 );
 
+const disk = transition(diskMembers, keepsIn(FIXED), FIXED_MESSAGE);
+
 export const disks = rules(listMap(disk, 'name', 32), [
   {
     cel: 'self.all(a, !has(a.bootOrder) || self.exists_one(b, has(b.bootOrder) && a.bootOrder == b.bootOrder))',
@@ -275,8 +287,9 @@ export const disks = rules(listMap(disk, 'name', 32), [
     holds: (list) => distinct(list.flatMap((each) => each.bootOrder ?? [])),
   },
   {
-    cel: 'self.all(a, !has(a.source) || !has(a.source.claim) || self.exists_one(b, has(b.source) && has(b.source.claim) && a.source.claim.name == b.source.claim.name))',
+    cel: `self.all(a, ${namedClaim('a')} == '' || self.exists_one(b, ${namedClaim('a')} == ${namedClaim('b')}))`,
     message: 'two disks name the same claim; a claim holds one disk',
-    holds: (list) => distinct(list.flatMap((each) => each.source?.claim?.name ?? [])),
+    holds: (list) =>
+      distinct(list.flatMap(({ source }) => source?.claim?.name ?? source?.ephemeral?.claim?.name ?? [])),
   },
 ]);

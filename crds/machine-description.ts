@@ -28,10 +28,15 @@ export const POD_PATH = {
   bases: '/bases',
   /** One device, read-only, a block claim of a VirtualMachineImage: /dev/vmstead-bases/<disk name>. */
   blockBases: '/dev/vmstead-bases',
+  /** One mount a ConfigMap, a Secret or a set of the pod's fields: /files/<disk name>. */
+  files: '/files',
   userData: '/cloud-init/user-data',
   networkData: '/cloud-init/network-data',
   terminationLog: '/dev/termination-log',
 } as const;
+
+/** Room on the scratch volume for what a guest overwrites while a disk of it is exported. */
+export const EXPORT_ROOM_MIB = 1024;
 
 /** An image that is only read. QEMU is told its format and never looks for it. */
 const base = z.strictObject({
@@ -76,6 +81,23 @@ const backend = z.discriminatedUnion('type', [
     address: z.string(),
     export: z.string(),
   }),
+  /** A throw-away overlay on what is only read: a VirtualMachineImage, or a raw disk whose size is looked at. */
+  z.strictObject({
+    type: z.literal('ephemeral'),
+    base: base.partial({ bytes: true, virtualBytes: true }),
+    overlay: z.strictObject({ path: z.string(), maxBytes: z.int() }),
+  }),
+  /** Files as a file system that is only read, made at the start. */
+  z.strictObject({
+    type: z.literal('files'),
+    directory: z.string(),
+    /** Label of the file system. */
+    label: z.string(),
+    /** Where the image is made. */
+    path: z.string(),
+    /** They are to have what Windows looks for. */
+    answers: z.literal(true).optional(),
+  }),
   z.strictObject({
     type: z.literal('image'),
     /** Folder of the image volume. */
@@ -104,6 +126,8 @@ export const machineDisk = z.strictObject({
   bootIndex: z.int().optional(),
   serial: z.string(),
   readOnly: z.boolean(),
+  /** Other machines write to it at the same time. */
+  shareable: z.literal(true).optional(),
   cache: z.enum(['none', 'writeback', 'writethrough']).optional(),
   aio: z.enum(['threads', 'native', 'io_uring']).optional(),
   /** Live: changed while the machine runs. */

@@ -1,7 +1,8 @@
 /** VirtualMachineImage: a disk image that is brought into a claim once, checked, and then only read. */
 import * as z from 'zod';
 import { API_VERSION } from './api.ts';
-import { pathInImage } from './disk.ts';
+import { keepsIn } from './disk.ts';
+import { pathInImage } from './disk-source.ts';
 import { condition, containerImageFields, objectMeta, objectName } from './kubernetes.ts';
 import { bytesBetween } from './quantity.ts';
 import {
@@ -89,12 +90,16 @@ const imageSource = exactlyOne(
   'must have exactly one of http, containerImage, claim, upload or blank',
 );
 
+const FIXED = ['storageClassName', 'accessModes', 'volumeMode'] as const;
+const FIXED_MESSAGE =
+  'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; make an image with another name instead';
+
 const imageClaim = transition(
   z.strictObject({
     size: described(
-      'Size of the claim, such as 10Gi: at least that of the image file, unpacked.',
+      'Size of the claim, such as 10Gi: at least that of the image file, unpacked. Absent: what the source says that the image needs, and the tables of a file system.',
       bytesBetween('1Mi', '1024Ti', 'the size of the claim'),
-    ),
+    ).optional(),
     storageClassName: described("Storage class. Absent: the cluster's default.", objectName()).optional(),
     accessModes: described(
       'How many may mount it. Absent: ReadWriteOnce, which serves the VMs of one node.',
@@ -107,26 +112,40 @@ const imageClaim = transition(
     ).optional(),
   }),
   [
-    '(!isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)',
-    ...['storageClassName', 'accessModes', 'volumeMode'].flatMap((field) => [
+    '(!has(self.size) || !has(oldSelf.size) || !isQuantity(self.size) || quantity(self.size).compareTo(quantity(oldSelf.size)) >= 0)',
+    ...FIXED.flatMap((field) => [
       `has(self.${field}) == has(oldSelf.${field})`,
       `(!has(self.${field}) || self.${field} == oldSelf.${field})`,
     ]),
   ].join(' && '),
-  'a claim cannot shrink, nor change its storageClassName, accessModes or volumeMode; make an image with another name instead',
+  FIXED_MESSAGE,
 );
 
-const virtualMachineImageSpec = z.strictObject({
-  source: described(
-    'Where the image comes from: exactly one member. It cannot be changed.',
-    transition(
-      imageSource,
-      'self == oldSelf',
-      'the source of an image cannot be changed; make an image with another name, and let new VMs use that one',
-    ),
+const virtualMachineImageSpec = transition(
+  rules(
+    z.strictObject({
+      source: described(
+        'Where the image comes from: exactly one member. It cannot be changed.',
+        transition(
+          imageSource,
+          'self == oldSelf',
+          'the source of an image cannot be changed; make an image with another name, and let new VMs use that one',
+        ),
+      ),
+      claim: described('The claim to make for the image.', imageClaim).optional(),
+    }),
+    [
+      {
+        cel: '!has(self.source.blank) || has(self.claim) && has(self.claim.size)',
+        message: 'a blank image needs claim: {size: 10Gi}, which is as large as its disk',
+        at: '.claim',
+        holds: ({ source, claim }) => source.blank === undefined || claim?.size !== undefined,
+      },
+    ],
   ),
-  claim: described('The claim to make for the image.', imageClaim),
-});
+  keepsIn(FIXED),
+  FIXED_MESSAGE,
+);
 
 const time = (description: string) => described(description, z.string().meta({ format: 'date-time' }));
 const words = (description: string) => described(description, text(1024));

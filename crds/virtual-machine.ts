@@ -1,7 +1,8 @@
 /** VirtualMachine: one object, one pod, one status that tells the truth. */
 import * as z from 'zod';
 import { API_VERSION } from './api.ts';
-import { disks, pathInImage, state } from './disk.ts';
+import { disks, state } from './disk.ts';
+import { pathInImage } from './disk-source.ts';
 import { containerImageFields, dnsLabel, objectMeta, objectName, podTemplate } from './kubernetes.ts';
 import { networks } from './network.ts';
 import { bytesBetween, cpuQuantity, parsedBytes, parsedCpu } from './quantity.ts';

@@ -13,7 +13,7 @@ import {
   type PersistentVolumeClaim,
   persistentvolumeclaims,
 } from './kube/resources.ts';
-import { claimUidOf } from './ownership/claim-lease.ts';
+import { claimUidOf, vmsOfLease } from './ownership/claim-lease.ts';
 import {
   type StoredRestore,
   type StoredSnapshot,
@@ -21,7 +21,7 @@ import {
   virtualmachinesnapshots,
 } from './snapshot/resources.ts';
 import { neededClaims } from './virtual-machine/claims.ts';
-import { OURS, projectNode, vmOfLabel } from './virtual-machine/observe.ts';
+import { OURS, projectNode } from './virtual-machine/observe.ts';
 import { type StoredVirtualMachine, virtualmachines } from './virtual-machine/resources.ts';
 
 export interface SharedCaches {
@@ -48,9 +48,9 @@ export function sharedCaches(deps: OperatorDeps): SharedCaches {
         claim: (vm) =>
           neededClaims(vm as VirtualMachine).map(({ name }) => `${vm.metadata.namespace}/${name}`),
         image: (vm) =>
-          (vm.spec.disks ?? []).flatMap(({ source }) =>
-            source?.image ? [`${vm.metadata.namespace}/${source.image.name}`] : [],
-          ),
+          (vm.spec.disks ?? [])
+            .flatMap(({ source }) => source?.image?.name ?? source?.ephemeral?.image?.name ?? [])
+            .map((name) => `${vm.metadata.namespace}/${name}`),
       },
     }),
     snapshots: deps.cache(virtualmachinesnapshots, { indexes: { vm } }),
@@ -64,7 +64,9 @@ export function sharedCaches(deps: OperatorDeps): SharedCaches {
     claims: deps.cache(persistentvolumeclaims, { transform: projectClaim }),
     leases: deps.cache(leases, {
       labelSelector: OURS,
-      indexes: { vm: vmOfLabel, image: imageOfLabel, claim: (lease) => [claimUidOf(lease)] },
+      indexes: {
+        vm: (lease) => vmsOfLease(lease).map((vm) => `${lease.metadata.namespace}/${vm}`),
+        image: imageOfLabel, claim: (lease) => [claimUidOf(lease)] },
     }),
     nodes: deps.cache(nodes, { transform: projectNode }),
   };

@@ -15,7 +15,9 @@ import { define, endpointslices, leases, type Pod, pods, secrets } from './kube/
 import { sleep } from './kube/sleep.ts';
 import { createTransport } from './kube/transport.ts';
 import { createLogger } from './log.ts';
+import { holdersOf } from './ownership/claim-lease.ts';
 import { endOfRun } from './ownership/proof-of-end.ts';
+import { releaseLease } from './ownership/writes.ts';
 
 const deployments = define<Stored<V1Deployment>>('apps/v1', 'Deployment', 'deployments');
 
@@ -65,10 +67,7 @@ async function letGo({ client, log }: UninstallOptions, pod: Pod, proved: boolea
       namespace,
       labelSelector: `${LABEL.managedBy}=${MANAGED_BY}`,
     })) {
-      if (lease.spec?.holderIdentity !== name) continue;
-      await orNotFound(
-        client.delete(leases, { namespace, name: lease.metadata.name }, { uid: lease.metadata.uid }),
-      );
+      if (holdersOf(lease).includes(name)) await releaseLease(client, lease, [name]);
     }
   }
   if (!finalizers.includes(LAUNCHER_FINALIZER)) return;

@@ -2,13 +2,14 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { VmsteadError } from '../../crds/errors.ts';
-import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
+import type { MachineBase, MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
 import type { AsyncIo, PreparedDisk } from '../machine/host.ts';
+import { writeFilesImage } from '../seed/files.ts';
 import { createBlank } from './blank.ts';
 import { resolveInside } from './inside.ts';
 import { baseStorage, overlayDevice, overlayFile } from './on-base.ts';
 import { createOverlay, inspectImage } from './qcow2.ts';
-import { claimDevice, regularFile, takesDirect } from './storage.ts';
+import { claimDevice, deviceBytes, regularFile, takesDirect } from './storage.ts';
 
 interface PreparedDisks {
   /** By place in the description; null where there is nothing to open at the start. */
@@ -38,10 +39,25 @@ export function prepareDisks(
     const manner = { readOnly, direct, aio: asyncIo(disk.aio, best) };
     if (backend.type === 'file') return prepareFile(name, backend, manner);
     if (backend.type === 'image') return prepareImage(name, backend, manner);
+    if (backend.type === 'ephemeral') return prepareEphemeral(name, backend, manner);
+    if (backend.type === 'files') {
+      writeFilesImage(name, backend);
+      return {
+        driver: 'file',
+        filename: backend.path,
+        format: 'raw',
+        ...manner,
+        direct: false,
+        readOnly: true,
+      };
+    }
     if (backend.type === 'base') {
       return { ...manner, ...baseStorage(name, backend.base, direct), readOnly: true, isImage: true };
     }
-    const device = claimDevice(name, backend.path, readOnly && backend.base === undefined);
+    const device = claimDevice(name, backend.path, {
+      readOnly: readOnly && backend.base === undefined,
+      exclusive: disk.shareable !== true,
+    });
     claims.push(device);
     if (backend.format === 'qcow2') {
       const needed = overlayDevice(name, backend.path, device, backend.base);
@@ -114,6 +130,32 @@ function prepareImage(name: string, backend: BackendOf<'image'>, manner: Manner)
     direct: takesDirect(name, backend.overlay.path, false) && manner.direct,
     overlay: { base, maxBytes },
   };
+}
+
+/** A throw-away overlay on a claim or an image that others may read at the same time. */
+function prepareEphemeral(
+  name: string,
+  { base: { bytes, virtualBytes, ...what }, overlay }: BackendOf<'ephemeral'>,
+  manner: Manner,
+): PreparedDisk {
+  const size = bytes ?? rawBytes(name, what);
+  const base = baseStorage(name, { ...what, bytes: size, virtualBytes: virtualBytes ?? size }, manner.direct);
+  if (manner.readOnly) return { ...manner, ...base, readOnly: true, isImage: true };
+  const maxBytes = createOverlay(overlay.path, virtualBytes ?? size, overlay.maxBytes);
+  return {
+    driver: 'file',
+    filename: overlay.path,
+    format: 'qcow2',
+    ...manner,
+    direct: takesDirect(name, overlay.path, false) && manner.direct,
+    overlay: { base, maxBytes },
+  };
+}
+
+function rawBytes(name: string, { type, path }: Pick<MachineBase, 'type' | 'path'>): number {
+  const bytes = type === 'block' ? deviceBytes(name, path) : regularFile(name, path).size;
+  if (bytes === 0) throw new VmsteadError('DiskUnusable', `disk ${name}: ${path} is empty`);
+  return Math.ceil(bytes / 512) * 512;
 }
 
 function onlyDisk(name: string, directory: string): string {

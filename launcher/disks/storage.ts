@@ -50,9 +50,13 @@ export function takesDirect(disk: string, path: string, readOnly: boolean): bool
 /**
  * Claims a block device for as long as the descriptor lives: image locks belong to the device node, of which
  * every container has its own, but O_EXCL belongs to the device. QEMU inherits the descriptor, so that the
- * claim outlives the launcher.
+ * claim outlives the launcher. One that others write to as well is only held open: the Lease has who they are.
  */
-export function claimDevice(disk: string, path: string, readOnly: boolean): number {
+export function claimDevice(
+  disk: string,
+  path: string,
+  { readOnly, exclusive }: { readOnly: boolean; exclusive: boolean },
+): number {
   const stats = lookAt(path);
   if (stats === undefined) {
     throw new VmsteadError('DiskUnusable', `disk ${disk}: there is no device ${path} in the pod`);
@@ -61,7 +65,8 @@ export function claimDevice(disk: string, path: string, readOnly: boolean): numb
     throw new VmsteadError('DiskUnusable', `disk ${disk}: ${path} is not a block device`);
   }
   try {
-    return openSync(path, (readOnly ? constants.O_RDONLY : constants.O_RDWR) | constants.O_EXCL);
+    const access = readOnly ? constants.O_RDONLY : constants.O_RDWR;
+    return openSync(path, exclusive ? access | constants.O_EXCL : access);
   } catch (error) {
     throw openError(disk, path, error);
   }

@@ -264,11 +264,56 @@ describe('what each feature adds', () => {
     expect(added(machine({ disks: [disk()] }), host({ disks: [overlay] }))).toMatchInlineSnapshot(`
       [
         "-blockdev {"driver":"file","node-name":"disk0-base-file","filename":"/images/root/disk/a.qcow2","read-only":true,"locking":"on","cache":{"direct":true},"aio":"native","discard":"unmap"}",
-        "-blockdev {"driver":"qcow2","node-name":"disk0-base","file":"disk0-base-file","read-only":true}",
+        "-blockdev {"driver":"qcow2","node-name":"disk0-base","read-only":true,"backing":null,"file":"disk0-base-file"}",
         "-blockdev {"driver":"file","node-name":"disk0-file","filename":"/var/lib/vmstead/root.qcow2","read-only":false,"locking":"on","cache":{"direct":true},"aio":"native","discard":"unmap"}",
         "-blockdev {"driver":"raw","node-name":"disk0-bound","file":"disk0-file","size":1048576}",
         "-blockdev {"driver":"qcow2","node-name":"disk0","file":"disk0-bound","backing":"disk0-base","read-only":false,"discard":"unmap","detect-zeroes":"unmap"}",
         "-device {"driver":"virtio-blk-pci","id":"disk-root","drive":"disk0","serial":"root","write-cache":"on","werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+      ]
+    `);
+  });
+
+  test('a throw-away overlay on a device that others read too, and files that the launcher made a disk of', () => {
+    const device = { driver: 'host_device', filename: '/dev/vmstead-bases/root', direct: true } as const;
+    const overlay: PreparedDisk = {
+      ...rawFile,
+      filename: '/var/lib/vmstead/root.qcow2',
+      format: 'qcow2',
+      overlay: { base: { ...device, format: 'vpc', size: 1536 }, maxBytes: 1 << 20 },
+    };
+    const files: PreparedDisk = {
+      ...rawFile,
+      filename: '/run/vmstead/config.iso',
+      direct: false,
+      readOnly: true,
+    };
+    const disks = [disk(), disk({ name: 'config', readOnly: true })];
+    expect(added(machine({ disks }), host({ disks: [overlay, files] }))).toMatchInlineSnapshot(`
+      [
+        "-blockdev {"driver":"host_device","node-name":"disk0-base-file","filename":"/dev/vmstead-bases/root","read-only":true,"locking":"on","cache":{"direct":true},"aio":"native","discard":"unmap"}",
+        "-blockdev {"driver":"raw","node-name":"disk0-base-part","file":"disk0-base-file","size":1536,"read-only":true}",
+        "-blockdev {"driver":"vpc","node-name":"disk0-base","read-only":true,"file":"disk0-base-part"}",
+        "-blockdev {"driver":"file","node-name":"disk0-file","filename":"/var/lib/vmstead/root.qcow2","read-only":false,"locking":"on","cache":{"direct":true},"aio":"native","discard":"unmap"}",
+        "-blockdev {"driver":"raw","node-name":"disk0-bound","file":"disk0-file","size":1048576}",
+        "-blockdev {"driver":"qcow2","node-name":"disk0","file":"disk0-bound","backing":"disk0-base","read-only":false,"discard":"unmap","detect-zeroes":"unmap"}",
+        "-blockdev {"driver":"file","node-name":"disk1","filename":"/run/vmstead/config.iso","read-only":true,"locking":"on","cache":{"direct":false},"aio":"threads","discard":"unmap"}",
+        "-device {"driver":"virtio-blk-pci","id":"disk-root","drive":"disk0","serial":"root","write-cache":"on","werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+        "-device {"driver":"virtio-blk-pci","id":"disk-config","drive":"disk1","serial":"root","write-cache":"on","werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0x10.0x1"}",
+      ]
+    `);
+  });
+
+  test('a disk that other machines write to as well', () => {
+    const disks = [disk({ shareable: true }), disk({ name: 'quorum', bus: 'scsi', shareable: true })];
+    expect(
+      added(machine({ disks }), host({ disks: [rawFile, rawFile] })).filter((line) =>
+        line.startsWith('-device'),
+      ),
+    ).toMatchInlineSnapshot(`
+      [
+        "-device {"driver":"virtio-scsi-pci","id":"scsi","bus":"pcie.0","addr":"0x4"}",
+        "-device {"driver":"virtio-blk-pci","id":"disk-root","drive":"disk0","serial":"root","share-rw":true,"write-cache":"on","werror":"stop","rerror":"stop","bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+        "-device {"driver":"scsi-hd","id":"disk-quorum","drive":"disk1","serial":"root","share-rw":true,"bus":"scsi.0","scsi-id":0,"write-cache":"on","werror":"stop","rerror":"stop"}",
       ]
     `);
   });

@@ -53,7 +53,7 @@ function top({ readOnly, preallocated }: Pick<PreparedDisk, 'readOnly' | 'preall
 }
 
 /** An image that is only read, as `node`. */
-function imageNodes(node: string, image: BaseStorage, aio: AsyncIo): JsonOptions[] {
+export function imageNodes(node: string, image: BaseStorage, aio: AsyncIo): JsonOptions[] {
   const { format, size } = image;
   const file = protocolNode(`${node}-file`, image, aio, true);
   const backing = CAN_HAVE_BACKING.has(format) ? { backing: null } : {};
@@ -75,10 +75,8 @@ function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
   const { aio } = disk;
   if (disk.overlay !== undefined) {
     const { base, maxBytes } = disk.overlay;
-    const baseFile = protocolNode(`${node}-base-file`, base, aio, true);
     return [
-      baseFile,
-      { driver: base.format, 'node-name': `${node}-base`, file: `${node}-base-file`, 'read-only': true },
+      ...imageNodes(`${node}-base`, base, aio),
       protocolNode(`${node}-file`, disk, aio, false),
       // A raw node of fixed size: the overlay cannot outgrow the volume that it lies on.
       { driver: 'raw', 'node-name': `${node}-bound`, file: `${node}-file`, size: maxBytes },
@@ -113,7 +111,7 @@ function nodes(disk: PreparedDisk, index: number): JsonOptions[] {
   ];
 }
 
-export function blockdev({ disks, seed }: Host): string[] {
+export function blockdev({ disks, seed }: Pick<Host, 'disks' | 'seed'>): string[] {
   const all = disks.flatMap((disk, index) => (disk === null ? [] : nodes(disk, index)));
   if (seed !== undefined) {
     all.push({ driver: 'file', 'node-name': 'seed', filename: seed, 'read-only': true });
@@ -229,6 +227,8 @@ export function diskDevice({ disks, cpu }: MachineDescription, host: Host): stri
       drive: host.disks[index] === null ? undefined : diskNode(index),
       serial: disk.serial,
       bootindex: disk.bootIndex,
+      // The image locks allow others that say the same, and still nobody else.
+      'share-rw': disk.shareable ? true : undefined,
     };
     return DEVICE[disk.bus](disk, drive, places[FAMILY[disk.bus] ?? disk.bus]++, vcpus);
   });

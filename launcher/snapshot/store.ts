@@ -17,8 +17,9 @@ export interface LayeredDisk {
 
 /** The disks that can have layers: in a filesystem claim that Vmstead made. */
 function layeredDisks({ disks }: Pick<MachineDescription, 'disks'>): LayeredDisk[] {
-  return disks.flatMap(({ name, backend, readOnly, device }, index) => {
-    if (backend?.type !== 'file' || readOnly || device === 'cdrom') return [];
+  return disks.flatMap(({ name, backend, readOnly, device, shareable }, index) => {
+    // What others write to cannot be frozen here.
+    if (backend?.type !== 'file' || readOnly || device === 'cdrom' || shareable) return [];
     if (backend.create === undefined && backend.base === undefined) return [];
     return [{ index, name, first: backend.path, format: backend.format }];
   });
@@ -28,7 +29,12 @@ function layeredDisks({ disks }: Pick<MachineDescription, 'disks'>): LayeredDisk
 export function unlayeredDisks({ disks }: Pick<MachineDescription, 'disks'>): string[] {
   const layered = new Set(layeredDisks({ disks }).map(({ name }) => name));
   return disks.flatMap(({ name, backend, readOnly, device }) =>
-    backend === undefined || backend.type === 'image' || readOnly || device === 'cdrom' || layered.has(name)
+    backend === undefined ||
+    backend.type === 'image' ||
+    backend.type === 'ephemeral' ||
+    readOnly ||
+    device === 'cdrom' ||
+    layered.has(name)
       ? []
       : [name],
   );

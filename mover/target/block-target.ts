@@ -23,7 +23,7 @@ export class BlockTarget implements Target {
 
   static async open(path: string): Promise<BlockTarget> {
     try {
-      const claim = claimDevice('target', path, false);
+      const claim = claimDevice('target', path, { readOnly: false, exclusive: true });
       const file = await open(path, 'r');
       const bytes = await deviceBytes(file);
       await file.close();

@@ -1,12 +1,15 @@
-/** Leases whose holder has no pod: by the API server's own word. */
+/** Holders of leases that have no pod: by the API server's own word. */
 import type { KubeClient } from '../kube/client.ts';
 import { orNotFound } from '../kube/errors.ts';
 import { type Lease, pods } from '../kube/resources.ts';
-import { leaseAge, ORPHAN_AFTER } from './claim-lease.ts';
+import { launcherOfHolder } from '../virtual-machine/attachments.ts';
+import { holderKey, holdersOf, leaseAge, ORPHAN_AFTER } from './claim-lease.ts';
+import { endOfRun } from './proof-of-end.ts';
 
 /**
  * A cache may lag behind; that a holder has no pod is only believed of the API server itself.
  * @param cached whether a cache has the pod `namespace/name`
+ * @returns keys of holders, see {@link holderKey}
  */
 export async function orphanLeases(
   client: KubeClient,
@@ -16,11 +19,29 @@ export async function orphanLeases(
 ): Promise<Set<string>> {
   const orphaned = new Set<string>();
   for (const lease of leases) {
-    const { namespace, name } = lease.metadata;
-    const holder = lease.spec?.holderIdentity;
-    if (holder === undefined || namespace === undefined) continue;
-    if (cached(`${namespace}/${holder}`) || leaseAge(lease, now) < ORPHAN_AFTER) continue;
-    if ((await orNotFound(client.get(pods, { namespace, name: holder }))) === undefined) orphaned.add(name);
+    const { namespace } = lease.metadata;
+    if (namespace === undefined || leaseAge(lease, now) < ORPHAN_AFTER) continue;
+    for (const holder of holdersOf(lease)) {
+      if (cached(`${namespace}/${holder}`)) continue;
+      const pod = await orNotFound(client.get(pods, { namespace, name: holder }));
+      if (pod === undefined && !(await servesLauncher(client, namespace, holder, now)))
+        orphaned.add(holderKey(lease, holder));
+    }
   }
   return orphaned;
+}
+
+/**
+ * The guest of a launcher that runs still has the disk of an attachment pod that is gone, until another one is made in
+ * its place: nobody else may write to the claim meanwhile.
+ */
+async function servesLauncher(
+  client: KubeClient,
+  namespace: string,
+  holder: string,
+  now: number,
+): Promise<boolean> {
+  const name = launcherOfHolder(holder);
+  const launcher = name && (await orNotFound(client.get(pods, { namespace, name })));
+  return launcher ? endOfRun(launcher, undefined, now) === undefined : false;
 }

@@ -4,6 +4,7 @@ import type { KubeClient } from '../kube/client.ts';
 import { orNotFound } from '../kube/errors.ts';
 import type { Draft } from '../kube/object.ts';
 import { type Lease, leases, type Pod, pods } from '../kube/resources.ts';
+import { holdersOf, leaseWithout } from './claim-lease.ts';
 
 /** Takes a claim's lease by compare-and-swap; throws ApiError (Conflict, AlreadyExists) when somebody was quicker. */
 export async function takeLease(
@@ -16,10 +17,19 @@ export async function takeLease(
   return await client.replace(leases, { ...lease, metadata: { ...lease.metadata, resourceVersion, uid } });
 }
 
-/** Gives a lease back as it was read; one that is gone already is no error. */
-export async function releaseLease(client: KubeClient, { metadata }: Lease): Promise<void> {
-  const { namespace, name, uid, resourceVersion } = metadata;
-  await orNotFound(client.delete(leases, { namespace, name }, { uid, resourceVersion }));
+/**
+ * Gives a lease back as it was read; one that is gone already is no error.
+ * @param holders who gives it back; the others keep it
+ */
+export async function releaseLease(
+  client: KubeClient,
+  lease: Lease,
+  holders: readonly string[] = holdersOf(lease),
+): Promise<void> {
+  const { namespace, name, uid, resourceVersion } = lease.metadata;
+  const left = leaseWithout(lease, holders);
+  if (left) await orNotFound(client.replace(leases, left));
+  else await orNotFound(client.delete(leases, { namespace, name }, { uid, resourceVersion }));
 }
 
 /** Takes our finalizer off a pod whose end is proved. */

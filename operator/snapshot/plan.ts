@@ -148,8 +148,11 @@ export function unsupported(vm: VirtualMachine, { spec }: StoredSnapshot): strin
   if (spec.memory === 'Include' && vm.spec.state === undefined) {
     return 'The VM has no place for its memory: set spec.state of the VirtualMachine, with a size somewhat above its memory, and restart it.';
   }
-  for (const { name, source, claim, readOnly, device } of vm.spec.disks ?? []) {
+  for (const { name, source, claim, readOnly, device, shareable } of vm.spec.disks ?? []) {
     if (device === 'cdrom' || readOnly || source === undefined) continue;
+    if (shareable) {
+      return `Disk ${name} is shareable: other VMs may be writing to it, and none of them can freeze it for the others; snapshot that claim by its storage.`;
+    }
     if (source.claim) {
       return `Disk ${name} is in a claim that Vmstead did not make, where it puts no layers; snapshot that claim by its storage.`;
     }

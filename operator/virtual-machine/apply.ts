@@ -11,6 +11,8 @@ import { controllerUid, type ObjectRef } from '../kube/object.ts';
 import { persistentvolumeclaims, pods } from '../kube/resources.ts';
 import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { virtualmachinerestores } from '../snapshot/resources.ts';
+import type { AttachmentState } from './hotplug.ts';
+import { isAttached } from './live.ts';
 import type { Caches } from './observe.ts';
 import type { Action } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
@@ -20,6 +22,7 @@ export interface Hands {
   client: KubeClient;
   caches: Omit<Caches, 'images'>;
   launchers: LauncherRegistry;
+  attachmentKey: (podUid: string) => string;
 }
 
 /** The API server refused what the VM needs: nothing that trying again at once would mend. */
@@ -37,6 +40,18 @@ export class GrowthRefusedError extends Error {
   override readonly name = 'GrowthRefusedError';
   constructor(claim: string, size: string, words: string) {
     super(`The API server does not let PersistentVolumeClaim ${claim} grow to ${size}: ${words}`);
+  }
+}
+
+/** The API server lets no attachment pod be made, for instance by a quota; the VM itself goes on without the disk. */
+export class AttachmentRefusedError extends Error {
+  override readonly name = 'AttachmentRefusedError';
+  readonly disk: string;
+  readonly state: AttachmentState;
+  constructor(disk: string, { message }: Wait) {
+    super(message);
+    this.disk = disk;
+    this.state = { state: 'Attaching', podName: undefined, message, stuck: true };
   }
 }
 
@@ -101,6 +116,23 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     });
   },
 
+  async CreateAttachment({ client, caches }, { disk, pod }) {
+    const { namespace, name = '', ownerReferences } = pod.metadata;
+    const made = await refusable(namespace, client.create(pods, pod), 'attachment').catch(
+      (error: unknown) => {
+        throw error instanceof RefusedError ? new AttachmentRefusedError(disk, error.wait) : error;
+      },
+    );
+    if (made) {
+      caches.attachments.remember(made);
+      return;
+    }
+    const there = await orNotFound(client.get(pods, { namespace, name }));
+    if (there && controllerUid(there) === ownerReferences?.[0]?.uid) return;
+    const message = `pod ${name} exists and is not this VM's; delete or rename it`;
+    throw new AttachmentRefusedError(disk, { reason: 'PodNameTaken', message });
+  },
+
   async DeletePod({ client, launchers }, { pod, graceSeconds }) {
     const { uid, deletionTimestamp } = pod.metadata;
     if (deletionTimestamp !== undefined && graceSeconds !== undefined) {
@@ -118,22 +150,23 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     );
   },
 
-  async ChangeMachine({ client, caches, launchers }, { pod, machine }) {
+  async ChangeMachine(hands, { pod, machine }) {
+    const { client, caches, launchers } = hands;
     // The version: what another leader wrote meanwhile is looked at first.
     const { uid, resourceVersion } = pod.metadata;
     const annotations = { [ANNOTATION.machine]: JSON.stringify(machine) };
     caches.pods.remember(
       await client.patch(pods, refOf(pod), { metadata: { uid, resourceVersion, annotations } }),
     );
-    launchers.tell(uid, machineMessage(machine));
+    launchers.tell(uid, machineMessage(hands, machine));
   },
 
-  async TellMachine({ launchers }, { podUID, machine }) {
-    launchers.tell(podUID, machineMessage(machine));
+  async TellMachine(hands, { podUID, machine }) {
+    hands.launchers.tell(podUID, machineMessage(hands, machine));
   },
 
-  async ReleaseLease({ client }, { lease }) {
-    await releaseLease(client, lease);
+  async ReleaseLease({ client }, { lease, holders }) {
+    await releaseLease(client, lease, holders);
   },
 
   async DropFinalizer({ client }, { pod }) {
@@ -170,8 +203,10 @@ const DO: { [T in Action['type']]: Doing<T> } = {
   },
 };
 
-function machineMessage({ revision = 0, disks }: MachineDescription) {
-  return { type: 'machine' as const, revision, disks };
+function machineMessage({ attachmentKey }: Hands, { revision = 0, disks }: MachineDescription) {
+  const attached = disks.filter(isAttached).filter(({ unplugged }) => !unplugged);
+  const keys = Object.fromEntries(attached.map(({ name, backend }) => [name, attachmentKey(backend.export)]));
+  return { type: 'machine' as const, revision, disks, ...(attached.length > 0 ? { keys } : {}) };
 }
 
 export async function carryOut(hands: Hands, action: Action): Promise<void> {
@@ -244,7 +279,7 @@ async function refuseSecondLauncher(
 export async function refusable<T>(
   namespace: string | undefined,
   creating: Promise<T>,
-  pod: 'launcher' | 'mover' = 'launcher',
+  pod: 'launcher' | 'mover' | 'attachment' = 'launcher',
 ): Promise<T | undefined> {
   try {
     return await creating;

@@ -43,7 +43,8 @@ export function baseRecordOf(claim: PersistentVolumeClaim | undefined): BaseReco
 
 /** @param claim of the disk; absent for a disk that is to be made, and for a cdrom, which is the image itself */
 export function baseOf(world: World, disk: DiskSpec, claim: PersistentVolumeClaim | undefined): BaseAnswer {
-  const { name = '', clone } = disk.source?.image ?? {};
+  const { clone } = disk.source?.image ?? {};
+  const name = disk.source?.image?.name ?? disk.source?.ephemeral?.image?.name ?? '';
   const flatten = clone !== 'Linked';
   if (claim) {
     const record = baseRecordOf(claim);

@@ -1,14 +1,16 @@
 /** The claims of a VM's disks: made once, adopted or refused, never emptied. */
 import { ANNOTATION, API_VERSION, LABEL, MANAGED_BY } from '../../crds/api.ts';
+import { diskClaimSizeFor } from '../../crds/claim-size.ts';
 import { parseBytes } from '../../crds/quantity.ts';
 import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
 import { imageOfClaim } from '../image/metadata.ts';
 import type { Draft } from '../kube/object.ts';
 import type { PersistentVolumeClaim } from '../kube/resources.ts';
-import { type BaseRecord, baseOf, type DiskBase, ownersWith } from './bases.ts';
+import type { ClaimUse } from '../ownership/claim-lease.ts';
+import { type BaseAnswer, baseOf, type DiskBase, ownersWith } from './bases.ts';
 import type { DiskClaim } from './machine.ts';
 import { STATE_DISK, stateClaimName } from './names.ts';
-import { claimOf, hasOwnClaim } from './resolve.ts';
+import { claimOf, hasOwnClaim, imageReadBy } from './resolve.ts';
 import type { World } from './world.ts';
 
 /** One claim that the VM needs. */
@@ -16,6 +18,7 @@ export interface NeededClaim {
   /** Name of the disk, or STATE_DISK. */
   disk: string;
   name: string;
+  use: ClaimUse;
   /** How to make it; absent for a claim that the spec names. */
   template: ClaimTemplate | undefined;
   /** The disk, where it begins as an image. */
@@ -23,7 +26,8 @@ export interface NeededClaim {
 }
 
 interface ClaimTemplate {
-  size: string;
+  /** Absent: what the image needs. */
+  size?: string | undefined;
   storageClassName?: string | undefined;
   accessModes?: readonly string[] | undefined;
   volumeMode?: string | undefined;
@@ -33,7 +37,12 @@ interface ClaimTemplate {
 export function neededClaims(vm: VirtualMachine): NeededClaim[] {
   const needed: NeededClaim[] = [];
   if (vm.spec.state) {
-    needed.push({ disk: STATE_DISK, name: stateClaimName(vm.metadata.name), template: vm.spec.state });
+    needed.push({
+      disk: STATE_DISK,
+      name: stateClaimName(vm.metadata.name),
+      use: 'Exclusive',
+      template: vm.spec.state,
+    });
   }
   for (const disk of vm.spec.disks ?? []) {
     const name = claimOf(vm.metadata.name, disk);
@@ -41,11 +50,17 @@ export function neededClaims(vm: VirtualMachine): NeededClaim[] {
       needed.push({
         disk: disk.name,
         name,
-        template: hasOwnClaim(disk) ? disk.claim : undefined,
+        use: claimUse(disk),
+        template: hasOwnClaim(disk) ? (disk.claim ?? {}) : undefined,
         ...(disk.source?.image ? { fromImage: disk } : {}),
       });
   }
   return needed;
+}
+
+function claimUse({ shareable, source }: DiskSpec): ClaimUse {
+  if (source?.ephemeral) return 'ReadOnly';
+  return shareable ? 'Shared' : 'Exclusive';
 }
 
 export interface ClaimProblem {
@@ -58,8 +73,8 @@ export interface ClaimsPlan {
   /** Claims whose owner reference no longer fits spec.reclaimPolicy. */
   setOwner: { claim: PersistentVolumeClaim; owners: Owner[] }[];
   /** Claims that are there and may be used. */
-  usable: { disk: string; claim: PersistentVolumeClaim; base?: DiskBase }[];
-  /** Images in CD-ROM drives. */
+  usable: { disk: string; claim: PersistentVolumeClaim; use: ClaimUse; base?: DiskBase }[];
+  /** Images in CD-ROM drives and below throw-away overlays. */
   media: { disk: string; base: DiskBase }[];
   problems: ClaimProblem[];
 }
@@ -74,8 +89,7 @@ export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
     if (!claim) {
       if (answer && 'problem' in answer) plan.problems.push(answer.problem);
       else if (needed.template) {
-        const record = answer && 'record' in answer ? answer.record : undefined;
-        plan.create.push(draftClaim(world.namespace, vm, needed, needed.template, record));
+        plan.create.push(draftClaim(world.namespace, vm, needed, needed.template, answer));
       } else plan.problems.push(missing(needed));
       continue;
     }
@@ -83,7 +97,7 @@ export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
     if (problem) plan.problems.push(problem);
     else {
       const base = answer && 'base' in answer ? { base: answer.base } : {};
-      plan.usable.push({ disk: needed.disk, claim, ...base });
+      plan.usable.push({ disk: needed.disk, claim, use: needed.use, ...base });
     }
     if (!problem && needed.template) {
       const owners = ownersOf(vm, needed.template);
@@ -92,7 +106,7 @@ export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
     }
   }
   for (const disk of vm.spec.disks ?? []) {
-    if (!disk.source?.image || disk.device !== 'cdrom') continue;
+    if (imageReadBy(disk) === undefined) continue;
     const answer = baseOf(world, disk, undefined);
     if ('problem' in answer) plan.problems.push(answer.problem);
     else if ('base' in answer) plan.media.push({ disk: disk.name, base: answer.base });
@@ -176,9 +190,11 @@ function draftClaim(
   vm: VirtualMachine,
   { disk, name }: NeededClaim,
   template: ClaimTemplate,
-  base: BaseRecord | undefined,
+  answer: BaseAnswer | undefined,
 ): Draft<PersistentVolumeClaim> {
   const owners = ownersOf(vm, template);
+  const { base, record } = answer && 'record' in answer ? answer : {};
+  const size = template.size ?? diskClaimSizeFor(base?.metadata.virtualBytes ?? 0, template.volumeMode);
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
@@ -188,14 +204,14 @@ function draftClaim(
       labels: { [LABEL.managedBy]: MANAGED_BY, [LABEL.vm]: vm.metadata.name, [LABEL.disk]: disk },
       annotations: {
         [ANNOTATION.vmUid]: vm.metadata.uid ?? '',
-        ...(base ? { [ANNOTATION.base]: JSON.stringify(base) } : {}),
+        ...(record ? { [ANNOTATION.base]: JSON.stringify(record) } : {}),
       },
       ...(owners.length > 0 ? { ownerReferences: owners } : {}),
     },
     spec: {
       accessModes: [...(template.accessModes ?? ['ReadWriteOnce'])],
       volumeMode: template.volumeMode ?? 'Filesystem',
-      resources: { requests: { storage: template.size } },
+      resources: { requests: { storage: size } },
       ...(template.storageClassName === undefined ? {} : { storageClassName: template.storageClassName }),
     },
   };

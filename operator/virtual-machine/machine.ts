@@ -106,20 +106,56 @@ function describeDisk(input: MachineInput, disk: DiskSpec): MachineDisk {
     device,
     bus: disk.bus ?? (device === 'cdrom' ? 'sata' : 'virtio'),
     serial: disk.serial ?? deriveSerial(input.namespace, input.name, disk.name),
-    readOnly: device === 'cdrom' || disk.readOnly === true,
+    readOnly: device === 'cdrom' || disk.readOnly === true || filesOf(disk) !== undefined,
   };
   const { source } = disk;
-  if (source?.claim) described.source = `claim ${source.claim.name}`;
-  if (source?.image) described.source = `image ${source.image.name}`;
-  if (source?.image) described.source = `image ${source.image.name}`;
-  if (source?.containerImage) described.source = `containerImage ${source.containerImage.image}`;
+  const named = source && sourceName(source);
+  if (named !== undefined) described.source = named;
   if (source !== undefined) described.backend = describeBackend(input, disk, source);
   if (disk.bootOrder !== undefined) described.bootIndex = disk.bootOrder;
+  if (disk.shareable) described.shareable = true;
   if (disk.cache !== undefined) described.cache = disk.cache;
   if (disk.aio !== undefined) described.aio = disk.aio;
   const limits = describeLimits(disk.limits);
   if (limits !== undefined) described.limits = limits;
   return described;
+}
+
+/** What of the spec is behind a path in the pod; nothing for a disk that is empty at first. */
+function sourceName(source: NonNullable<DiskSpec['source']>): string | undefined {
+  const { claim, image, containerImage, ephemeral, configMap, secret, downwardAPI, sysprep } = source;
+  if (claim) return `claim ${claim.name}`;
+  if (image) return `image ${image.name}`;
+  if (containerImage) return `containerImage ${containerImage.image}`;
+  if (ephemeral) return `ephemeral ${sourceName(ephemeral)}`;
+  if (configMap) return `configMap ${configMap.name}`;
+  if (secret) return `secret ${secret.secretName}`;
+  if (sysprep) return `sysprep ${sourceName(filesSource(sysprep))}`;
+  if (downwardAPI)
+    return `downwardAPI ${downwardAPI.fields.map(({ path, fieldRef }) => `${path}=${fieldRef.fieldPath}`).join(', ')}`;
+  return undefined;
+}
+
+/** The files of a sysprep source, as a source of their own. */
+const filesSource = ({ configMap, secret }: NonNullable<NonNullable<DiskSpec['source']>['sysprep']>) =>
+  configMap ? { configMap } : { secret: { secretName: secret?.name ?? '' } };
+
+/** Volume labels where the spec has none: KubeVirt's. */
+const FILES_LABEL = 'cfgdata';
+const ANSWERS_LABEL = 'unattendCD';
+
+/** The file system that the launcher makes of files, where a disk is one. */
+function filesOf({ name, source }: DiskSpec): MachineDisk['backend'] {
+  const { sysprep } = source ?? {};
+  const files = source?.configMap ?? source?.secret ?? source?.downwardAPI;
+  if (files === undefined && sysprep === undefined) return undefined;
+  return {
+    type: 'files',
+    directory: `${POD_PATH.files}/${name}`,
+    label: files ? (files.volumeLabel ?? FILES_LABEL) : ANSWERS_LABEL,
+    path: `${POD_PATH.run}/files-${name}.iso`,
+    ...(sysprep ? { answers: true as const } : {}),
+  };
 }
 
 /** Nothing where nothing is limited: taking the last limit away is the same as none ever. */
@@ -134,19 +170,25 @@ function describeLimits(limits: DiskSpec['limits']): MachineDisk['limits'] {
 function describeBackend(
   input: MachineInput,
   disk: DiskSpec,
-  { containerImage, blank, image }: NonNullable<DiskSpec['source']>,
+  { containerImage, blank, image, ephemeral }: NonNullable<DiskSpec['source']>,
 ): MachineDisk['backend'] {
+  const files = filesOf(disk);
+  if (files) return files;
+  const overlay = {
+    path: `${POD_PATH.scratch}/${disk.name}.qcow2`,
+    maxBytes: Number(parseBytes((containerImage ?? ephemeral)?.overlaySize ?? DEFAULT_OVERLAY)),
+  };
   if (containerImage) {
-    const overlay = {
-      path: `${POD_PATH.scratch}/${disk.name}.qcow2`,
-      maxBytes: Number(parseBytes(containerImage.overlaySize ?? DEFAULT_OVERLAY)),
-    };
     const directory = `${POD_PATH.images}/${disk.name}`;
     return containerImage.path === undefined
       ? { type: 'image', directory, overlay }
       : { type: 'image', directory, path: containerImage.path, overlay };
   }
   const claim = input.claims.get(disk.name);
+  if (ephemeral) {
+    const base = ephemeral.image ? claim?.base && describeBase(claim.base) : claimBase(disk, claim);
+    return base && { type: 'ephemeral', base, overlay };
+  }
   if (image) return describeFromImage(disk, claim);
   if (claim?.volumeMode === 'Block') return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}` };
   const path = `${POD_PATH.disks}/${disk.name}/disk.img`;
@@ -166,6 +208,13 @@ function describeFromImage(disk: DiskSpec, claim: DiskClaim | undefined): Machin
   const path = `${POD_PATH.disks}/${disk.name}/disk.qcow2`;
   const create = claim ? { create: { maxBytes: claim.bytes } } : {};
   return { type: 'file', path, format: 'qcow2', ...create, ...onBase };
+}
+
+/** A raw disk in a claim that is only read. */
+function claimBase({ name }: DiskSpec, claim: DiskClaim | undefined) {
+  return claim?.volumeMode === 'Block'
+    ? ({ type: 'block', path: `${POD_PATH.blockDevices}/${name}`, format: 'raw' } as const)
+    : ({ type: 'file', path: `${POD_PATH.disks}/${name}/disk.img`, format: 'raw' } as const);
 }
 
 function describeBase({

@@ -3,6 +3,7 @@ import { ANNOTATION, LABEL, MANAGED_BY } from '../../crds/api.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
+import type { Exporters } from '../channel/exporters.ts';
 import type { LauncherRegistry } from '../channel/registry.ts';
 import { imageClaimName } from '../image/names.ts';
 import type { StoredImage } from '../image/resources.ts';
@@ -30,6 +31,8 @@ import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
 
 export interface Caches {
+  /** Attachment pods, with the index `vm` (`namespace/name`). */
+  attachments: Cache<Pod>;
   snapshots: Cache<StoredSnapshot>;
   restores: Cache<StoredRestore>;
   virtualMachines: Cache<StoredVirtualMachine>;
@@ -45,6 +48,7 @@ export interface Sources {
   client: KubeClient;
   caches: Caches;
   launchers: LauncherRegistry;
+  exporters: Exporters;
   nodeLeases: NodeLeases;
   defaults: MachineDefaults;
   listeningSince: () => number;
@@ -57,6 +61,7 @@ export async function observe(sources: Sources, namespace: string, name: string)
   const now = sources.now();
   const vm = caches.virtualMachines.get(key) as VirtualMachine | undefined;
   const pods = caches.pods.by('vm', key);
+  const attachments = caches.attachments.by('vm', key);
   const ownLeases = caches.leases.by('vm', key);
   const claims = new Map<string, PersistentVolumeClaim>();
   const leases = new Map(ownLeases.map((lease) => [claimUidOf(lease), lease]));
@@ -83,7 +88,7 @@ export async function observe(sources: Sources, namespace: string, name: string)
     ownLeases,
     orphanLeases: await orphanLeases(
       sources.client,
-      (pod) => caches.pods.get(pod) !== undefined,
+      (pod) => caches.pods.get(pod) !== undefined || caches.attachments.get(pod) !== undefined,
       [...leases.values()],
       now,
     ),
@@ -94,6 +99,9 @@ export async function observe(sources: Sources, namespace: string, name: string)
     restores: caches.restores.by('vm', key),
     operations: caches.operations.by('vm', key) as unknown as VirtualMachineOperation[],
     contacts,
+    attachments,
+    exporters: sources.exporters.among(attachments.map(({ metadata }) => metadata.uid)),
+    attachmentWarnings: await warningsOf(sources, attachments),
     warnings: await warningsOf(sources, pods),
     defaults: sources.defaults,
   };
@@ -113,8 +121,8 @@ function imagesOf(
     if (claim) imageClaims.set(claim.metadata.name, claim);
   };
   for (const { source } of vm?.spec.disks ?? []) {
-    if (!source?.image) continue;
-    const { name } = source.image;
+    const name = source?.image?.name ?? source?.ephemeral?.image?.name;
+    if (name === undefined) continue;
     const image = caches.images.get(`${namespace}/${name}`) as VirtualMachineImage | undefined;
     if (!image) continue;
     images.set(name, image);
@@ -244,6 +252,19 @@ export const vmOfLabel = (object: {
 };
 
 export const OURS = `${LABEL.managedBy}=${MANAGED_BY}`;
+
+/** VMs that an attachment pod works for. */
+const attachedToLabel = ({ metadata }: Pod): string[] => {
+  const vm = metadata.labels?.[LABEL.attachment];
+  return vm === undefined ? [] : [`${metadata.namespace}/${vm}`];
+};
+
+/** The cache of attachment pods. */
+export const attachmentCache = {
+  labelSelector: LABEL.attachment,
+  transform: (pod: Pod): Pod => projectPod(pod, [ANNOTATION.claimUid]),
+  indexes: { vm: attachedToLabel },
+};
 
 /** A launcher pod, with the machine that it was made with. */
 export const projectLauncher = (pod: Pod): Pod => projectPod(pod, [ANNOTATION.machine]);

@@ -6,17 +6,25 @@ const VMS = ['a', 'b', 'c', 'd'] as const;
 const RESULTS = ['GuestPowerOff', 'GuestPanic', 'QemuKilled', 'Stopped', 'MachineRefused'] as const;
 const STRATEGIES = ['Always', 'RerunOnFailure', 'Once', 'Manual', 'Halted'] as const;
 
+const USES = {
+  exclusive: { name: 'shared', source: { claim: { name: 'shared' } } },
+  shareable: { name: 'shared', shareable: true, source: { claim: { name: 'shared' } } },
+  ephemeral: { name: 'shared', source: { ephemeral: { claim: { name: 'shared' } } } },
+} as const;
+const OWN = { name: 'own', source: { blank: {} }, claim: { size: '1Gi' } };
+
 /** VMs a and b name the claim `shared`, and have a blank disk of their own each; c has no disk, and so no lease; d has a disk that can be snapshotted. */
-const spec = (name: (typeof VMS)[number], runStrategy: (typeof STRATEGIES)[number]) => ({
+const spec = (
+  name: (typeof VMS)[number],
+  runStrategy: (typeof STRATEGIES)[number],
+  use: keyof typeof USES = 'exclusive',
+) => ({
   runStrategy,
   memory: { size: '64Mi' },
   ...(name === 'c'
     ? { kernel: { image: 'guest', path: '/boot/vmlinuz' } }
     : {
-        disks: [
-          ...(name === 'd' ? [] : [{ name: 'shared', source: { claim: { name: 'shared' } } }]),
-          { name: 'own', source: { blank: {} }, claim: { size: '1Gi' } },
-        ],
+        disks: name === 'd' ? [OWN] : [USES[use], OWN],
       }),
 });
 
@@ -61,6 +69,14 @@ const step = fc.oneof(
   },
   {
     weight: 2,
+    arbitrary: fc.record({
+      do: fc.constant('use' as const),
+      vm: fc.constantFrom('a', 'b'),
+      use: fc.constantFrom('exclusive', 'shareable', 'shareable', 'ephemeral'),
+    }),
+  },
+  {
+    weight: 2,
     arbitrary: fc.record({ do: fc.constant('toSnapshot' as const), vm, open: fc.boolean() }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('wipe' as const), vm }) },
@@ -97,6 +113,9 @@ function perform(cluster: ModelCluster, each: Step): void {
       break;
     case 'recreate':
       if (!cluster.stored.vms.delete(each.vm)) cluster.addVm(each.vm, spec(each.vm, each.to));
+      break;
+    case 'use':
+      cluster.editSpec(each.vm, { disks: [USES[each.use as keyof typeof USES], OWN] });
       break;
     case 'toSnapshot':
       if (each.open) cluster.toSnapshot.add(each.vm);
@@ -173,6 +192,39 @@ describe('whatever happens, in whatever order', () => {
         }),
         runs,
       );
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'VMs that all share a claim, or all only read it, run side by side',
+    () => {
+      for (const use of ['exclusive', 'shareable', 'ephemeral'] as const) {
+        const cluster = new ModelCluster();
+        cluster.addClaim('shared');
+        for (const name of ['a', 'b'] as const) cluster.addVm(name, spec(name, 'Always', use));
+        settle(cluster);
+        expect(cluster.claimsInCommon()).toBe(use === 'exclusive' ? 0 : 1);
+        expect(cluster.claimsWithTwoWriters()).toEqual([]);
+        const lease = `vmstead-claim-${cluster.stored.claims.get('shared')?.metadata.uid}`;
+        const holders = () => cluster.stored.leases.get(lease)?.spec?.holderIdentity;
+        if (use !== 'exclusive') {
+          expect(holders()).toBe('vm-a-1,vm-b-1');
+          // One that wants the claim otherwise waits for the other.
+          cluster.editSpec('b', { disks: [USES.exclusive, OWN] });
+          const pod = cluster.stored.pods.get('vm-b-1');
+          if (pod) cluster.endPod(pod, 'GuestPowerOff');
+          settle(cluster);
+          expect(cluster.stored.vms.get('b')?.status?.conditions).toContainEqual(
+            expect.objectContaining({ type: 'Ready', reason: 'ClaimInUse' }),
+          );
+          expect(holders()).toBe('vm-a-1');
+        }
+        // One goes, and gives back its own part only.
+        cluster.stored.vms.delete('a');
+        settle(cluster);
+        expect(holders()).toMatch(/^vm-b-[0-9]+$/);
+      }
     },
     TIMEOUT,
   );

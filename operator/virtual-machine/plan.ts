@@ -14,12 +14,20 @@ import type { VirtualMachineRestoreStatus } from '../../crds/virtual-machine-res
 import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
-import { leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import {
+  holderKey,
+  holdersOf,
+  leaseAge,
+  ORPHAN_AFTER,
+  useOf,
+  vmOfLauncher,
+} from '../ownership/claim-lease.ts';
 import { planRestores, type RestoreSituation } from '../restore/plan.ts';
 import type { StoredRestore } from '../snapshot/resources.ts';
 import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { type Growth, planGrowth } from './growth.ts';
+import { type AttachmentState, endOrphaned, planHotplug, takenIn } from './hotplug.ts';
 import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
 import { planOff } from './off.ts';
@@ -48,13 +56,16 @@ export type Action =
   | { type: 'LetGoOfBase'; claim: PersistentVolumeClaim }
   | { type: 'TakeLease'; lease: Draft<Lease>; replaces: Lease | undefined }
   | { type: 'CreatePod'; pod: Draft<Pod> }
+  /** The pod through which a disk is plugged into the running machine. */
+  | { type: 'CreateAttachment'; disk: string; pod: Draft<Pod> }
   /** Ends the launcher: the kubelet gives the guest `graceSeconds`, or what the pod says. */
   | { type: 'DeletePod'; pod: Pod; graceSeconds: number | undefined }
   /** Writes down what the running machine is to be from now on, and tells its launcher. */
   | { type: 'ChangeMachine'; pod: Pod; machine: MachineDescription }
   /** Tells a launcher that has not yet said that it knows. */
   | { type: 'TellMachine'; podUID: string; machine: MachineDescription }
-  | { type: 'ReleaseLease'; lease: Lease }
+  /** These holders give it back. */
+  | { type: 'ReleaseLease'; lease: Lease; holders: readonly string[] }
   | { type: 'DropFinalizer'; pod: Pod }
   | { type: 'Command'; podUID: string; name: CommandName; operation: VirtualMachineOperation }
   | { type: 'UpdateOperation'; operation: VirtualMachineOperation; status: VirtualMachineOperationStatus }
@@ -74,6 +85,8 @@ export interface Decision {
   lastRun: LastRun | undefined;
   crashLoop: CrashLoop | undefined;
   claims: ClaimsPlan;
+  /** Disks that came while the machine runs, or come, or go, by name. */
+  attachments: ReadonlyMap<string, AttachmentState>;
   /** What is not as large yet as it should be. */
   growth: Growth | undefined;
   /** What the running machine was made as, and what the next start would make of the spec. */
@@ -107,7 +120,8 @@ export function planVirtualMachine(world: World): Plan {
   if (!vm || vm.metadata.deletionTimestamp !== undefined) {
     for (const run of all) endRun(run, undefined, plan);
     reap(world, all, () => true, plan);
-    for (const lease of abandoned(world, all)) plan.afterStatus.push({ type: 'ReleaseLease', lease });
+    endOrphaned(world, all, plan);
+    for (const [lease, holders] of abandoned(world, all)) release(plan, lease, holders);
     const orphans = planOrphans(world.now, world.operations);
     for (const each of orphans.updates) plan.afterStatus.push({ type: 'UpdateOperation', ...each });
     for (const operation of orphans.expired) plan.afterStatus.push({ type: 'DeleteOperation', operation });
@@ -196,8 +210,15 @@ export function planVirtualMachine(world: World): Plan {
   const erase = (run: Run) => run.deleting || run !== last || run.end?.result === 'Fenced';
   reap(world, all, (run) => (run.task ? !off.keep.includes(run) : erase(run)), plan);
 
-  if (alive && running && wish.on && !alive.deleting) {
-    const live = planLive(world, alive.pod, running, wanted);
+  const plugging = alive?.own && wish.on && !alive.deleting ? alive : undefined;
+  const hotplug = planHotplug(world, vm, {
+    ...{ runs, alive: plugging, running, wanted, claims, resolved },
+    taken: new Set(takenIn(plan.actions)),
+  });
+  plan.actions.push(...hotplug.actions);
+  plan.afterStatus.push(...hotplug.afterStatus);
+  if (plugging && running) {
+    const live = planLive(world, plugging.pod, running, wanted, hotplug);
     plan.actions.push(...live.actions);
     plan.after = earliest([plan.after, live.after]);
     running = live.machine;
@@ -223,6 +244,7 @@ export function planVirtualMachine(world: World): Plan {
     lastRun,
     crashLoop,
     claims,
+    attachments: hotplug.states,
     growth: growth.waits,
     running,
     wanted,
@@ -231,7 +253,15 @@ export function planVirtualMachine(world: World): Plan {
     wait: wait ?? stage.wait,
   };
   const again = operations.commands.length > 0 ? COMMAND_AGAIN : undefined;
-  plan.after = earliest([plan.after, operations.expiresIn, stage.after, growth.after, off.after, again]);
+  plan.after = earliest([
+    plan.after,
+    hotplug.after,
+    operations.expiresIn,
+    stage.after,
+    growth.after,
+    off.after,
+    again,
+  ]);
   return plan;
 }
 
@@ -252,9 +282,9 @@ function reap(world: World, runs: readonly Run[], erase: (run: Run) => boolean, 
       plan.actions.flatMap((action) => (action.type === 'TakeLease' ? [action.lease.metadata.name] : [])),
     );
     for (const lease of world.ownLeases) {
-      if (lease.spec?.holderIdentity === run.pod.metadata.name && !taken.has(lease.metadata.name)) {
-        plan.afterStatus.push({ type: 'ReleaseLease', lease });
-      }
+      const holder = run.pod.metadata.name;
+      if (holdersOf(lease).includes(holder) && !taken.has(lease.metadata.name))
+        release(plan, lease, [holder]);
     }
     if (!erase(run)) continue;
     if (!run.deleting) plan.afterStatus.push({ type: 'DeletePod', pod: run.pod, graceSeconds: undefined });
@@ -264,23 +294,38 @@ function reap(world: World, runs: readonly Run[], erase: (run: Run) => boolean, 
   }
 }
 
-/** Leases whose holder has no pod. */
-function unheld(world: World, runs: readonly Run[]): Lease[] {
-  const pods = new Set(runs.map((run) => run.pod.metadata.name));
-  return world.ownLeases.filter((lease) => !pods.has(lease.spec?.holderIdentity ?? ''));
+/** Gives a lease back: in one write, for all holders that do. */
+function release(plan: Plan, lease: Lease, holders: readonly string[]): void {
+  const same = plan.afterStatus.findIndex((each) => each.type === 'ReleaseLease' && each.lease === lease);
+  const before = plan.afterStatus[same];
+  if (before?.type !== 'ReleaseLease') plan.afterStatus.push({ type: 'ReleaseLease', lease, holders });
+  else plan.afterStatus[same] = { ...before, holders: [...before.holders, ...holders] };
 }
 
-/** Leases of a VM that is gone whose holder never came to be. */
-function abandoned(world: World, runs: readonly Run[]): Lease[] {
-  return unheld(world, runs).filter(
-    (lease) => world.orphanLeases.has(lease.metadata.name) && leaseAge(lease, world.now) > ORPHAN_AFTER,
-  );
+/** Leases, and those of their holders from this VM that have no pod. */
+function unheld(world: World, runs: readonly Run[]): [Lease, string[]][] {
+  const pods = new Set([...runs.map(({ pod }) => pod), ...world.attachments].map((pod) => pod.metadata.name));
+  return world.ownLeases.map((lease) => {
+    const own = holdersOf(lease).filter(
+      (holder) => useOf(lease) === 'Exclusive' || vmOfLauncher(holder) === world.name,
+    );
+    return [lease, own.filter((holder) => !pods.has(holder))];
+  });
+}
+
+/** Leases of a VM that is gone, and those of their holders that never came to be. */
+function abandoned(world: World, runs: readonly Run[]): [Lease, string[]][] {
+  return unheld(world, runs).flatMap(([lease, holders]): [Lease, string[]][] => {
+    const orphans = holders.filter((holder) => world.orphanLeases.has(holderKey(lease, holder)));
+    return orphans.length > 0 && leaseAge(lease, world.now) > ORPHAN_AFTER ? [[lease, orphans]] : [];
+  });
 }
 
 /** Milliseconds until more of them are; nothing but time will tell. */
 function abandonedIn(world: World, runs: readonly Run[]): number[] {
   return unheld(world, runs)
-    .map((lease) => ORPHAN_AFTER - leaseAge(lease, world.now))
+    .filter(([, holders]) => holders.length > 0)
+    .map(([lease]) => ORPHAN_AFTER - leaseAge(lease, world.now))
     .filter((left) => left >= 0);
 }
 

@@ -311,6 +311,252 @@ describe('the launcher pod', () => {
     expect(description.cloudInit?.userData).toEqual({ file: '/cloud-init/user-data/userdata' });
   });
 
+  it('has what the launcher makes disks of mounted by the kubelet, and only reads what is ephemeral', () => {
+    const fields = [{ path: 'labels', fieldRef: { fieldPath: 'metadata.labels' } }];
+    const { pod, description } = make(
+      {
+        disks: [
+          { name: 'config', source: { configMap: { name: 'app', optional: true } } },
+          { name: 'keys', source: { secret: { secretName: 'app-keys', volumeLabel: 'OEMDRV' } } },
+          { name: 'pod', source: { downwardAPI: { fields } } },
+          { name: 'answers', device: 'cdrom', source: { sysprep: { secret: { name: 'windows' } } } },
+          { name: 'root', source: { ephemeral: { claim: { name: 'golden' }, overlaySize: '100Mi' } } },
+          { name: 'raw', source: { ephemeral: { claim: { name: 'golden-raw' } } } },
+          { name: 'data', shareable: true, source: { claim: { name: 'quorum' } } },
+        ],
+      },
+      new Map([
+        ['root', { volumeMode: 'Filesystem', bytes: 2 ** 30 }],
+        ['raw', { volumeMode: 'Block', bytes: 2 ** 30 }],
+        ['data', { volumeMode: 'Filesystem', bytes: 2 ** 30 }],
+      ]),
+    );
+    const { containers, volumes = [] } = pod.spec ?? { containers: [] };
+    const ofDisks = ({ name }: { name: string }) => name.startsWith('disk-') || name === 'run';
+    expect(volumes.filter(ofDisks)).toMatchInlineSnapshot(`
+      [
+        {
+          "emptyDir": {
+            "medium": "Memory",
+            "sizeLimit": "32Mi",
+          },
+          "name": "run",
+        },
+        {
+          "configMap": {
+            "name": "app",
+            "optional": true,
+          },
+          "name": "disk-config",
+        },
+        {
+          "name": "disk-keys",
+          "secret": {
+            "secretName": "app-keys",
+          },
+        },
+        {
+          "downwardAPI": {
+            "items": [
+              {
+                "fieldRef": {
+                  "fieldPath": "metadata.labels",
+                },
+                "path": "labels",
+              },
+            ],
+          },
+          "name": "disk-pod",
+        },
+        {
+          "name": "disk-answers",
+          "secret": {
+            "secretName": "windows",
+          },
+        },
+        {
+          "name": "disk-root",
+          "persistentVolumeClaim": {
+            "claimName": "golden",
+          },
+        },
+        {
+          "name": "disk-raw",
+          "persistentVolumeClaim": {
+            "claimName": "golden-raw",
+            "readOnly": true,
+          },
+        },
+        {
+          "name": "disk-data",
+          "persistentVolumeClaim": {
+            "claimName": "quorum",
+          },
+        },
+      ]
+    `);
+    expect(containers[0]?.volumeMounts?.filter(ofDisks)).toMatchInlineSnapshot(`
+      [
+        {
+          "mountPath": "/run/vmstead",
+          "name": "run",
+        },
+        {
+          "mountPath": "/files/config",
+          "name": "disk-config",
+          "readOnly": true,
+        },
+        {
+          "mountPath": "/files/keys",
+          "name": "disk-keys",
+          "readOnly": true,
+        },
+        {
+          "mountPath": "/files/pod",
+          "name": "disk-pod",
+          "readOnly": true,
+        },
+        {
+          "mountPath": "/files/answers",
+          "name": "disk-answers",
+          "readOnly": true,
+        },
+        {
+          "mountPath": "/disks/root",
+          "name": "disk-root",
+          "readOnly": true,
+        },
+        {
+          "mountPath": "/disks/data",
+          "name": "disk-data",
+        },
+      ]
+    `);
+    expect(containers[0]?.volumeDevices).toMatchInlineSnapshot(`
+      [
+        {
+          "devicePath": "/dev/vmstead/raw",
+          "name": "disk-raw",
+        },
+      ]
+    `);
+    expect(machineDescription.parse(description).disks).toMatchInlineSnapshot(`
+      [
+        {
+          "backend": {
+            "directory": "/files/config",
+            "label": "cfgdata",
+            "path": "/run/vmstead/files-config.iso",
+            "type": "files",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "config",
+          "readOnly": true,
+          "serial": "config",
+          "source": "configMap app",
+        },
+        {
+          "backend": {
+            "directory": "/files/keys",
+            "label": "OEMDRV",
+            "path": "/run/vmstead/files-keys.iso",
+            "type": "files",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "keys",
+          "readOnly": true,
+          "serial": "keys",
+          "source": "secret app-keys",
+        },
+        {
+          "backend": {
+            "directory": "/files/pod",
+            "label": "cfgdata",
+            "path": "/run/vmstead/files-pod.iso",
+            "type": "files",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "pod",
+          "readOnly": true,
+          "serial": "pod",
+          "source": "downwardAPI labels=metadata.labels",
+        },
+        {
+          "backend": {
+            "answers": true,
+            "directory": "/files/answers",
+            "label": "unattendCD",
+            "path": "/run/vmstead/files-answers.iso",
+            "type": "files",
+          },
+          "bus": "sata",
+          "device": "cdrom",
+          "name": "answers",
+          "readOnly": true,
+          "serial": "answers",
+          "source": "sysprep secret windows",
+        },
+        {
+          "backend": {
+            "base": {
+              "format": "raw",
+              "path": "/disks/root/disk.img",
+              "type": "file",
+            },
+            "overlay": {
+              "maxBytes": 104857600,
+              "path": "/var/lib/vmstead/root.qcow2",
+            },
+            "type": "ephemeral",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "root",
+          "readOnly": false,
+          "serial": "root",
+          "source": "ephemeral claim golden",
+        },
+        {
+          "backend": {
+            "base": {
+              "format": "raw",
+              "path": "/dev/vmstead/raw",
+              "type": "block",
+            },
+            "overlay": {
+              "maxBytes": 1073741824,
+              "path": "/var/lib/vmstead/raw.qcow2",
+            },
+            "type": "ephemeral",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "raw",
+          "readOnly": false,
+          "serial": "raw",
+          "source": "ephemeral claim golden-raw",
+        },
+        {
+          "backend": {
+            "format": "raw",
+            "path": "/disks/data/disk.img",
+            "type": "file",
+          },
+          "bus": "virtio",
+          "device": "disk",
+          "name": "data",
+          "readOnly": false,
+          "serial": "data",
+          "shareable": true,
+          "source": "claim quorum",
+        },
+      ]
+    `);
+  });
+
   it('books the translation buffer under emulation only', () => {
     const memory = (accelerator: 'kvm' | 'tcg') =>
       make({ memory: { size: '1Gi' } }, new Map(), accelerator).pod.spec?.containers[0]?.resources?.requests

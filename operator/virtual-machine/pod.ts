@@ -9,7 +9,7 @@ import {
   MANAGED_BY,
   TOKEN_AUDIENCE,
 } from '../../crds/api.ts';
-import { type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
+import { EXPORT_ROOM_MIB, type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
 import { parseBytes } from '../../crds/quantity.ts';
 import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Draft } from '../kube/object.ts';
@@ -37,6 +37,8 @@ export interface PodInput {
 const SCRATCH_MIB = 64;
 /** tmpfs of sockets, pid files and the NoCloud seed; its pages count as the pod's memory. */
 const RUN_MIB = 16;
+/** Room on it for each disk that is made of files: the launcher's own bound for one. */
+const FILES_MIB = 4;
 const CPU_PER_VCPU_MILLIS = 100;
 const MIB = 1024n * 1024n;
 
@@ -176,7 +178,8 @@ function attach(input: PodInput): Attached {
     attached.mounts.push({ name: volume.name, mountPath: path, ...(readOnly ? { readOnly } : {}) });
   };
   mount(configVolume(), POD_PATH.config, true);
-  mount({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: `${RUN_MIB}Mi` } }, POD_PATH.run);
+  const runMiB = RUN_MIB + FILES_MIB * (vm.spec.disks ?? []).filter((disk) => filesVolume(disk)).length;
+  mount({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: `${runMiB}Mi` } }, POD_PATH.run);
   mount(
     { name: 'scratch', emptyDir: { sizeLimit: `${scratchMiB(vm.spec.disks ?? [])}Mi` } },
     POD_PATH.scratch,
@@ -216,16 +219,38 @@ function attachDisk(
     );
     return;
   }
+  const files = filesVolume(disk);
+  if (files) {
+    mount({ name: volumeName, ...files }, `${POD_PATH.files}/${disk.name}`, true);
+    return;
+  }
   attachBase(disk, claims, attached, mount);
   const name = claimOf(vm.metadata.name, disk);
   if (name === undefined) return;
-  const volume: Volume = { name: volumeName, persistentVolumeClaim: { claimName: name } };
+  const isRead = disk.source?.ephemeral !== undefined;
   if (claims.get(disk.name)?.volumeMode === 'Block') {
-    attached.volumes.push(volume);
+    const readOnly = isRead ? { readOnly: true } : {};
+    attached.volumes.push({
+      name: volumeName,
+      persistentVolumeClaim: { claimName: name, ...readOnly },
+    });
     attached.devices.push({ name: volumeName, devicePath: `${POD_PATH.blockDevices}/${disk.name}` });
   } else {
-    mount(volume, `${POD_PATH.disks}/${disk.name}`);
+    const volume: Volume = { name: volumeName, persistentVolumeClaim: { claimName: name } };
+    mount(volume, `${POD_PATH.disks}/${disk.name}`, isRead);
   }
+}
+
+/** What the kubelet makes files of, for a disk that the launcher makes of files. */
+function filesVolume({ source }: DiskSpec): Omit<Volume, 'name'> | undefined {
+  const { configMap, secret, downwardAPI, sysprep } = source ?? {};
+  const maybe = (optional: boolean | undefined) => (optional ? { optional } : {});
+  const map = configMap ?? sysprep?.configMap;
+  if (map) return { configMap: { name: map.name, ...maybe(configMap?.optional) } };
+  const secretName = secret?.secretName ?? sysprep?.secret?.name;
+  if (secretName !== undefined) return { secret: { secretName, ...maybe(secret?.optional) } };
+  if (!downwardAPI) return undefined;
+  return { downwardAPI: { items: downwardAPI.fields.map(({ path, fieldRef }) => ({ path, fieldRef })) } };
 }
 
 /** The image that the disk needs, read-only, once for all disks that are made from it. */
@@ -278,10 +303,12 @@ function secretVolume(name: string, secretName: string): Volume {
 }
 
 function scratchMiB(disks: readonly DiskSpec[]): number {
-  const overlays = disks.map((disk) =>
-    disk.source?.containerImage ? parseBytes(disk.source.containerImage.overlaySize ?? DEFAULT_OVERLAY) : 0n,
-  );
+  const overlays = disks.map(({ source }) => {
+    const throwAway = source?.containerImage ?? source?.ephemeral;
+    return throwAway ? parseBytes(throwAway.overlaySize ?? DEFAULT_OVERLAY) : 0n;
+  });
   // A qcow2 file holds its own tables beside the data: a thousandth, and a little for small ones.
   const bytes = overlays.reduce((sum, each) => sum + each + each / 1000n + (each > 0n ? 4n * MIB : 0n), 0n);
-  return Number((bytes + MIB - 1n) / MIB) + SCRATCH_MIB;
+  // As much again as a two-thousandth for the tables of an export's file.
+  return Number((bytes + MIB - 1n) / MIB) + SCRATCH_MIB + EXPORT_ROOM_MIB + 8;
 }

@@ -97,8 +97,13 @@ function matchesSelector(node: Node, selector: Readonly<Record<string, string>> 
 export const hasOwnClaim = ({ source, device }: DiskSpec): boolean =>
   source?.blank !== undefined || (source?.image !== undefined && device !== 'cdrom');
 
+/** Name of the image that a disk reads for as long as it runs, without a claim of its own. */
+export const imageReadBy = ({ source, device }: DiskSpec): string | undefined =>
+  source?.ephemeral?.image?.name ?? (device === 'cdrom' ? source?.image?.name : undefined);
+
 /** Name of the claim that holds a disk's data, or nothing for a disk that has none. */
 export function claimOf(vm: string, disk: DiskSpec): string | undefined {
-  if (disk.source?.claim) return disk.source.claim.name;
+  const named = disk.source?.claim ?? disk.source?.ephemeral?.claim;
+  if (named) return named.name;
   return hasOwnClaim(disk) ? claimName(vm, disk.name) : undefined;
 }

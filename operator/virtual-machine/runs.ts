@@ -3,6 +3,7 @@ import { ANNOTATION, LABEL } from '../../crds/api.ts';
 import { type MachineDescription, machineDescription } from '../../crds/machine-description.ts';
 import { controllerUid } from '../kube/object.ts';
 import type { Node, Pod } from '../kube/resources.ts';
+import { holdersOf } from '../ownership/claim-lease.ts';
 import { type EndOfRun, endOfRun } from '../ownership/proof-of-end.ts';
 import { isHeard } from './contact.ts';
 import { podName } from './names.ts';
@@ -57,15 +58,15 @@ export function highestIncarnation(world: World, runs: readonly Run[]): number {
   return Math.max(
     0,
     ...runs.map((run) => run.incarnation),
-    ...world.ownLeases.map((lease) => incarnationOfHolder(world.name, lease.spec?.holderIdentity)),
+    ...world.ownLeases.flatMap(holdersOf).map((holder) => incarnationOfHolder(world.name, holder)),
     status?.launcher?.incarnation ?? 0,
     status?.lastRun?.incarnation ?? 0,
   );
 }
 
 /** The incarnation in a lease's holder, or 0 where the holder is no launcher of this VM. */
-function incarnationOfHolder(vm: string, holder: string | undefined): number {
-  const incarnation = Number(holder?.slice(podName(vm, 0).length - 1));
+function incarnationOfHolder(vm: string, holder: string): number {
+  const incarnation = Number(holder.slice(podName(vm, 0).length - 1));
   return Number.isInteger(incarnation) && incarnation > 0 && holder === podName(vm, incarnation)
     ? incarnation
     : 0;

@@ -2,8 +2,20 @@
 import { LABEL } from '../../crds/api.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
-import type { Lease } from '../kube/resources.ts';
-import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import type { Lease, PersistentVolumeClaim } from '../kube/resources.ts';
+import {
+  type ClaimUse,
+  draftCommonLease,
+  draftLease,
+  holderKey,
+  holdersOf,
+  leaseAge,
+  ORPHAN_AFTER,
+  useOf,
+  vmOfLauncher,
+  vmsOfLease,
+} from '../ownership/claim-lease.ts';
+import { attachmentsOf } from './attachments.ts';
 import { type ClaimsPlan, diskClaims } from './claims.ts';
 import { layersPod } from './layers-pod.ts';
 import { podName } from './names.ts';
@@ -26,6 +38,13 @@ interface Start {
 /** Takes the claims and creates the pod, or says what has to come first. */
 export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan): Wait | undefined {
   const { claims, crashLoop, wanted } = input;
+  const attached = attachmentsOf(world).find(({ end }) => !end);
+  if (attached) {
+    return {
+      reason: 'DetachingDisks',
+      message: `Waiting for pod ${attached.pod.metadata.name}, through which the life before this one had disk ${attached.disk}, to end.`,
+    };
+  }
   const problem = claims.problems[0];
   if (problem) return problem;
   const left = crashLoop ? Date.parse(crashLoop.retryAt) - world.now : 0;
@@ -44,29 +63,23 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
   }
   const holder = podName(world.name, wanted.incarnation);
   const taking: Action[] = [];
-  for (const { disk, claim } of claims.usable) {
+  for (const { disk, claim, use } of claims.usable) {
     const lease = world.leases.get(claim.metadata.uid);
-    const held = lease?.spec?.holderIdentity;
-    if (held === holder) continue;
-    if (lease && held !== undefined && !mayReplace(world, lease, input.runs)) {
-      const { [LABEL.vm]: owner = 'unknown', [LABEL.image]: image } = lease.metadata.labels ?? {};
+    const same = lease !== undefined && useOf(lease) === use;
+    const holders = lease ? holdersOf(lease) : [];
+    if (same && holders.includes(holder)) continue;
+    const left = holders.filter((each) => lease && !isOver(world, lease, each, input.runs));
+    // Others may stay where all use the claim in a way that allows it; an older life of this VM may not.
+    const inTheWay = left.find((each) => !same || use === 'Exclusive' || vmOfLauncher(each) === world.name);
+    if (lease && inTheWay !== undefined) {
       plan.after = ORPHAN_AFTER;
-      if (image !== undefined) {
-        return {
-          reason: 'ClaimInUse',
-          message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is being copied into VirtualMachineImage ${image} (pod ${held}); the VM starts when that is done.`,
-        };
-      }
-      return {
-        reason: 'ClaimInUse',
-        message: `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk} is used by VirtualMachine ${owner} (pod ${held}); stop that VM, or give this one another claim.`,
-      };
+      return claimInUse(claim, disk, use, lease, inTheWay);
     }
-    taking.push({
-      type: 'TakeLease',
-      lease: draftLease(claim, { [LABEL.vm]: world.name }, holder, world.now),
-      replaces: lease,
-    });
+    const draft =
+      use === 'Exclusive'
+        ? draftLease(claim, { [LABEL.vm]: world.name }, holder, world.now)
+        : draftCommonLease(claim, use, [...left, holder], world.now);
+    taking.push({ type: 'TakeLease', lease: draft, replaces: lease });
   }
   plan.actions.push(...taking, {
     type: 'CreatePod',
@@ -83,12 +96,41 @@ export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan
   return undefined;
 }
 
-/** Whether the lease's holder is proved to be over. */
-function mayReplace(world: World, lease: Lease, runs: readonly Run[]): boolean {
-  const holder = lease.spec?.holderIdentity;
+/** What is in the way of a claim, and what to do about it. */
+function claimInUse(
+  claim: PersistentVolumeClaim,
+  disk: string,
+  use: ClaimUse,
+  lease: Lease,
+  holder: string,
+): Wait {
+  const what = `PersistentVolumeClaim ${claim.metadata.name} of disk ${disk}`;
+  const { [LABEL.image]: image, [LABEL.vm]: vm = vmOfLauncher(holder) } = lease.metadata.labels ?? {};
+  if (image !== undefined) {
+    return {
+      reason: 'ClaimInUse',
+      message: `${what} is being copied into VirtualMachineImage ${image} (pod ${holder}); the VM starts when that is done.`,
+    };
+  }
+  const theirs = useOf(lease);
+  const how = { Exclusive: 'used', Shared: 'shared', ReadOnly: 'read' }[theirs];
+  const together =
+    theirs === 'Exclusive' && use === 'Exclusive'
+      ? ''
+      : ' Several VMs may have one claim when the disk is shareable in all of them, or ephemeral in all of them.';
+  return {
+    reason: 'ClaimInUse',
+    message: `${what} is ${how} by VirtualMachine ${vm || 'unknown'} (pod ${holder}); stop that VM, or give this one another claim.${together}`,
+  };
+}
+
+/** Whether a lease's holder is proved to be over. */
+function isOver(world: World, lease: Lease, holder: string, runs: readonly Run[]): boolean {
+  // A pod that had a disk attached: all of them have ended when it comes to this.
+  if (world.attachments.some((pod) => pod.metadata.name === holder)) return true;
   const run = runs.find((each) => each.pod.metadata.name === holder);
-  if (run && lease.metadata.labels?.[LABEL.vm] === world.name) return run.end !== undefined;
-  return world.orphanLeases.has(lease.metadata.name) && leaseAge(lease, world.now) > ORPHAN_AFTER;
+  if (run && vmsOfLease(lease).includes(world.name)) return run.end !== undefined;
+  return world.orphanLeases.has(holderKey(lease, holder)) && leaseAge(lease, world.now) > ORPHAN_AFTER;
 }
 
 /**
@@ -99,7 +141,7 @@ export function nextIncarnation(world: World, runs: readonly Run[], highest: num
   const unused =
     highest > 0 &&
     !runs.some((run) => run.incarnation === highest) &&
-    world.ownLeases.some((lease) => lease.spec?.holderIdentity === podName(world.name, highest)) &&
+    world.ownLeases.some((lease) => holdersOf(lease).includes(podName(world.name, highest))) &&
     (world.vm?.status?.launcher?.incarnation ?? 0) < highest &&
     (world.vm?.status?.lastRun?.incarnation ?? 0) < highest;
   return unused ? highest : highest + 1;

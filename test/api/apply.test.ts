@@ -39,11 +39,13 @@ beforeAll(async () => {
       snapshots: new Cache(client, virtualmachinesnapshots, { log }),
       restores: new Cache(client, virtualmachinerestores, { log }),
       pods: new Cache(client, pods, { log }),
+      attachments: new Cache(client, pods, { log, labelSelector: LABEL.attachment }),
       claims: new Cache(client, persistentvolumeclaims, { log }),
       leases: new Cache(client, leases, { log }),
       nodes: new Cache(client, nodes, { log }),
     },
     launchers: new LauncherRegistry({ log }),
+    attachmentKey: () => '0'.repeat(64),
   };
   void hands.caches.pods.run(stop.signal);
   await hands.caches.pods.synced;
@@ -168,14 +170,27 @@ describe('the lease of a claim', () => {
     await take('vm-a-1');
     const seen = await api.client.get(leases, ref);
     await take('vm-b-1', seen);
-    await expect(act({ type: 'ReleaseLease', lease: seen })).rejects.toMatchObject(CONFLICT);
+    const release = (lease: Lease, holder: string) => act({ type: 'ReleaseLease', lease, holders: [holder] });
+    await expect(release(seen, 'vm-a-1')).rejects.toMatchObject(CONFLICT);
     expect(await holder()).toBe('vm-b-1');
     // Given back and taken anew it has another uid.
     const taken = await api.client.get(leases, ref);
-    await act({ type: 'ReleaseLease', lease: taken });
+    await release(taken, 'vm-b-1');
     await take('vm-a-2');
-    await expect(act({ type: 'ReleaseLease', lease: taken })).rejects.toMatchObject(CONFLICT);
+    await expect(release(taken, 'vm-b-1')).rejects.toMatchObject(CONFLICT);
     expect(await holder()).toBe('vm-a-2');
+  });
+
+  test('that several hold is kept by the others when one gives it back, and joined or left by one at a time', async () => {
+    await take('vm-a-1,vm-b-1');
+    const seen = await api.client.get(leases, ref);
+    const release = (holder: string) => act({ type: 'ReleaseLease', lease: seen, holders: [holder] });
+    const both = await Promise.allSettled([release('vm-a-1'), take('vm-a-1,vm-b-1,vm-c-1', seen)]);
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(await holder()).toBe(both[0].status === 'fulfilled' ? 'vm-b-1' : 'vm-a-1,vm-b-1,vm-c-1');
+    const last = await api.client.get(leases, ref);
+    await act({ type: 'ReleaseLease', lease: last, holders: ['vm-a-1', 'vm-b-1', 'vm-c-1'] });
+    expect(await holder()).toBeUndefined();
   });
 });
 

@@ -4,11 +4,20 @@
  * no binding of a pod that is being deleted). It judges the plans; the real parts are tested elsewhere.
  */
 import { ANNOTATION, LABEL } from '../../crds/api.ts';
+import { ATTACHMENT_CONTAINER } from '../../crds/attachment.ts';
+import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachine, VirtualMachineSpec } from '../../crds/virtual-machine.ts';
 import { virtualMachineSpec } from '../../crds/virtual-machine.ts';
 import type { OperationType, VirtualMachineOperation } from '../../crds/virtual-machine-operation.ts';
 import type { Lease, Node, PersistentVolumeClaim, Pod } from '../../operator/kube/resources.ts';
-import { claimUidOf } from '../../operator/ownership/claim-lease.ts';
+import {
+  claimUidOf,
+  holderKey,
+  holdersOf,
+  leaseWithout,
+  vmsOfLease,
+} from '../../operator/ownership/claim-lease.ts';
+import { launcherOfHolder } from '../../operator/virtual-machine/attachments.ts';
 import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { planVirtualMachine } from '../../operator/virtual-machine/plan.ts';
 import { statusOf } from '../../operator/virtual-machine/status.ts';
@@ -49,6 +58,13 @@ export class ModelCluster {
   readonly hasty: string[] = [];
   /** UIDs of operations whose command a launcher has carried out. */
   readonly #commanded = new Set<string>();
+  /** By UID of the launcher pod: the machine that it was told of, and its guest's plugged disks with their exporters. */
+  readonly machines = new Map<string, MachineDescription>();
+  readonly guests = new Map<string, Map<string, string>>();
+  /** Guests do not let go of disks. */
+  stubborn = false;
+  /** Claims that attachment pods export, by UID. */
+  readonly #exported = new Map<string, string>();
   #version = 0;
   #uid = 0;
   /** VMs of which a snapshot is to be taken. */
@@ -141,14 +157,20 @@ export class ModelCluster {
     pod.status = {
       phase: 'Running',
       startTime: new Date(this.now).toISOString(),
-      containerStatuses: [container({ running: { startedAt: new Date(this.now).toISOString() } })],
+      podIP: '10.0.0.1',
+      containerStatuses: [container(pod, { running: { startedAt: new Date(this.now).toISOString() } })],
     };
     this.running.add(pod.metadata.uid);
+    if (isAttachment(pod)) {
+      const claim = pod.spec.volumes?.find(({ name }) => name === 'disk')?.persistentVolumeClaim?.claimName;
+      this.#exported.set(pod.metadata.uid, claim ?? '');
+      return;
+    }
     this.contacts.set(pod.metadata.uid, {
       connected: true,
       lastHeardAt: this.now,
       launcherVersion: '1',
-      features: ['live'],
+      features: ['live', 'plug'],
       results: new Map(),
       report: { state: 'Running', machineReadyAt: new Date(this.now).toISOString() },
     });
@@ -164,7 +186,7 @@ export class ModelCluster {
       ...pod.status,
       phase: 'Failed',
       containerStatuses: [
-        container({
+        container(pod, {
           terminated: {
             exitCode: 1,
             startedAt: pod.status?.startTime ?? at,
@@ -188,6 +210,18 @@ export class ModelCluster {
   #collect(pod: ModelPod): void {
     if (pod.metadata.deletionTimestamp === undefined || (pod.metadata.finalizers?.length ?? 0) > 0) return;
     this.stored.pods.delete(pod.metadata.name);
+    // Kubernetes deletes what the pod owned.
+    for (const each of this.stored.pods.values()) {
+      if (each.metadata.ownerReferences?.[0]?.uid !== pod.metadata.uid) continue;
+      each.metadata.deletionTimestamp ??= new Date(this.now + 30_000).toISOString();
+      this.#collect(each);
+    }
+  }
+
+  /** Whether a launcher still runs whose disk came through a pod of that name. */
+  #serves(holder: string): boolean {
+    const launcher = this.stored.pods.get(launcherOfHolder(holder) ?? '');
+    return launcher !== undefined && launcher.status?.containerStatuses?.[0]?.state?.terminated === undefined;
   }
 
   world(name: string, stale: number): World {
@@ -205,20 +239,27 @@ export class ModelCluster {
       images: new Map(),
       imageClaims: new Map(),
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
-      ownLeases: leases.filter((lease) => lease.metadata.labels?.[LABEL.vm] === name),
+      ownLeases: leases.filter((lease) => vmsOfLease(lease).includes(name)),
       // Always the API server's own word, as in observe().
       snapshots: this.toSnapshot.has(name) ? [openSnapshot(name)] : [],
       restores: [],
       orphanLeases: new Set(
-        leases
-          .filter((lease) => !this.stored.pods.has(lease.spec?.holderIdentity ?? ''))
-          .map((lease) => lease.metadata.name),
+        leases.flatMap((lease) =>
+          holdersOf(lease)
+            .filter((holder) => !this.stored.pods.has(holder) && !this.#serves(holder))
+            .map((holder) => holderKey(lease, holder)),
+        ),
       ),
       nodes: [node(this.nodeReady, this.now)],
       expandableClasses: new Set<string>(),
       silentNodes: new Map<string, string>(),
       operations: [...seen.operations.values()].filter((each) => each.spec.virtualMachine === name),
       contacts: this.contacts,
+      attachments: [...seen.pods.values()].filter(
+        (pod) => pod.metadata.labels?.[LABEL.attachment] === name,
+      ),
+      exporters: new Map([...this.running].map((uid) => [uid, true])),
+      attachmentWarnings: [],
       warnings: [],
       defaults: {
         launcherImage: 'launcher',
@@ -306,6 +347,13 @@ export class ModelCluster {
         this.stored.pods.set(name, { ...action.pod, metadata, status: { phase: 'Pending' } } as ModelPod);
         return;
       }
+      case 'CreateAttachment': {
+        const { name = '' } = action.pod.metadata;
+        if (this.stored.pods.has(name)) return;
+        const metadata = { ...action.pod.metadata, name, uid: this.uid(), resourceVersion: this.version() };
+        this.stored.pods.set(name, { ...action.pod, metadata, status: { phase: 'Pending' } } as ModelPod);
+        return;
+      }
       case 'DeletePod': {
         const pod = this.#same(action.pod);
         if (!pod) return;
@@ -333,16 +381,21 @@ export class ModelCluster {
           annotations: { ...annotations, [ANNOTATION.machine]: JSON.stringify(action.machine) },
           resourceVersion: this.version(),
         };
-        this.#tell(pod.metadata.uid, action.machine.revision);
+        this.#tell(pod.metadata.uid, action.machine);
         return;
       }
       case 'TellMachine':
-        this.#tell(action.podUID, action.machine.revision);
+        this.#tell(action.podUID, action.machine);
         return;
       case 'ReleaseLease': {
         const { name, resourceVersion } = action.lease.metadata;
-        if (this.stored.leases.get(name)?.metadata.resourceVersion === resourceVersion)
-          this.stored.leases.delete(name);
+        if (this.stored.leases.get(name)?.metadata.resourceVersion !== resourceVersion) return;
+        const left = leaseWithout(action.lease, action.holders);
+        if (left === undefined) this.stored.leases.delete(name);
+        else {
+          const metadata = { ...left.metadata, resourceVersion: this.version() };
+          this.stored.leases.set(name, { ...left, metadata });
+        }
         return;
       }
       case 'Command': {
@@ -371,9 +424,50 @@ export class ModelCluster {
   }
 
   /** A launcher does what it is told at once; one that does not hear is told again. */
-  #tell(podUID: string, revision: number | undefined): void {
+  #tell(podUID: string, machine: MachineDescription): void {
+    const contact = this.contacts.get(podUID);
+    const { report } = contact ?? {};
+    if (!report || contact?.connected !== true) return;
+    this.machines.set(podUID, machine);
+    if (machine.revision !== undefined) report.revision = machine.revision;
+    this.look(podUID);
+  }
+
+  /** A launcher looks at its disks: those that it was given, and those that its guest lets go of. */
+  look(podUID: string): void {
     const report = this.contacts.get(podUID)?.report;
-    if (report && revision !== undefined) report.revision = revision;
+    const guest = this.guests.get(podUID) ?? new Map<string, string>();
+    this.guests.set(podUID, guest);
+    const disks = this.machines.get(podUID)?.disks ?? [];
+    if (!report) return;
+    report.disks = disks.map(({ name, backend, unplugged }) => {
+      if (backend?.type !== 'attached') return { name };
+      if (unplugged) {
+        if (this.stubborn && guest.has(name)) return { name, problem: 'the guest does not let go' };
+        guest.delete(name);
+        return { name };
+      }
+      if (!this.running.has(backend.export)) return { name, problem: 'cannot be reached' };
+      guest.set(name, backend.export);
+      return { name, capacityBytes: 1 };
+    });
+  }
+
+  /** Disks in guests whose claim somebody else has open: what he writes meets a guest that remembers other data. */
+  claimsPulledAway(): string[] {
+    return [...this.guests].flatMap(([launcher, disks]) => {
+      if (!this.running.has(launcher)) return [];
+      return [...disks].flatMap(([name, exporter]) => {
+        const claim = this.#exported.get(exporter);
+        const others = [...this.stored.pods.values()].filter(
+          (pod) =>
+            this.running.has(pod.metadata.uid) &&
+            pod.metadata.ownerReferences?.[0]?.uid !== launcher &&
+            pod.spec?.volumes?.some((volume) => volume.persistentVolumeClaim?.claimName === claim),
+        );
+        return others.map((pod) => `${name} of ${launcher}, by ${pod.metadata.name}`);
+      });
+    });
   }
 
   #same(pod: Pod): ModelPod | undefined {
@@ -386,17 +480,31 @@ export class ModelCluster {
     if (operation) this.stored.operations.set(uid, { ...operation, status });
   }
 
-  /** Claims that more than one running QEMU has open: must be none, ever. */
+  /**
+   * Claims that more than one running QEMU has open, unless all of them share it or all of them only read it: must be
+   * none, ever.
+   */
   claimsWithTwoWriters(): string[] {
-    const users = new Map<string, number>();
+    const uses = new Map<string, string[]>();
     for (const pod of this.stored.pods.values()) {
       if (!this.running.has(pod.metadata.uid)) continue;
       for (const volume of pod.spec?.volumes ?? []) {
         const claim = volume.persistentVolumeClaim?.claimName;
-        if (claim !== undefined) users.set(claim, (users.get(claim) ?? 0) + 1);
+        if (claim !== undefined) uses.set(claim, [...(uses.get(claim) ?? []), useIn(pod, volume.name)]);
       }
     }
-    return [...users].filter(([, count]) => count > 1).map(([claim]) => claim);
+    return [...uses]
+      .filter(([, list]) => list.length > 1 && (list[0] === 'exclusive' || new Set(list).size > 1))
+      .map(([claim]) => claim);
+  }
+
+  /** Claims that more than one running QEMU has open, in whatever way. */
+  claimsInCommon(): number {
+    const running = [...this.stored.pods.values()].filter((pod) => this.running.has(pod.metadata.uid));
+    const claims = running.flatMap((pod) =>
+      (pod.spec?.volumes ?? []).flatMap((volume) => volume.persistentVolumeClaim?.claimName ?? []),
+    );
+    return claims.length - new Set(claims).size;
   }
 
   /** VMs that run twice. */
@@ -414,8 +522,21 @@ export class ModelCluster {
   }
 }
 
-function container(state: object) {
-  return { name: 'launcher', image: '', imageID: '', ready: true, restartCount: 0, state };
+/** How the machine in a pod uses the disk of a volume. */
+function useIn(pod: Pod, volume: string): 'exclusive' | 'shared' | 'read' {
+  const machine = JSON.parse(
+    pod.metadata.annotations?.[ANNOTATION.machine] ?? '{}',
+  ) as Partial<MachineDescription>;
+  const disk = machine.disks?.find(({ name }) => `disk-${name}` === volume);
+  if (disk?.backend?.type === 'ephemeral') return 'read';
+  return disk?.shareable ? 'shared' : 'exclusive';
+}
+
+const isAttachment = (pod: Pod): boolean => pod.metadata.labels?.[LABEL.attachment] !== undefined;
+
+function container(pod: Pod, state: object) {
+  const name = isAttachment(pod) ? ATTACHMENT_CONTAINER : 'launcher';
+  return { name, image: '', imageID: '', ready: true, restartCount: 0, state };
 }
 
 function node(status: string, now: number): Node {

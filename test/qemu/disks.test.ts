@@ -1,6 +1,6 @@
 /** Disks on the real QEMU: full volumes, bounded overlays, devices that two would write to, firmware, cloud-init. */
 import { execFile } from 'node:child_process';
-import { chmod, mkdir, mkdtemp, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -49,7 +49,7 @@ test('a full volume pauses the guest, room lets it go on, and nothing is lost', 
   expect(await launcher.life()).not.toHaveProperty('ioError');
 });
 
-test('a throw-away overlay stops at its bound, and its image stays as it was', {
+test('throw-away overlays stop at their bound, and what is below stays as it was; files become a disk', {
   timeout: 180_000,
 }, async () => {
   const image = join(folder, 'image');
@@ -58,14 +58,47 @@ test('a throw-away overlay stops at its bound, and its image stays as it was', {
   await truncate(join(image, 'disk', 'disk.img'), 256 * MIB);
   const overlay = { path: '/var/lib/vmstead/root.qcow2', maxBytes: 16 * MIB };
   const root = { ...fileDisk('root'), backend: { type: 'image', directory: '/image', overlay } as const };
+  const disks = join(folder, 'ephemeral');
+  for (const name of ['golden', 'config', 'answers']) await mkdir(join(disks, name), { recursive: true });
+  await writeFile(join(disks, 'golden', 'disk.img'), 'golden');
+  await truncate(join(disks, 'golden', 'disk.img'), 16 * MIB);
+  for (let key = 0; key < 40; key++)
+    await writeFile(join(disks, 'config', `key-number-${key}`), `value ${key}`);
+  await writeFile(join(disks, 'answers', 'Autounattend.xml'), '<unattend/>');
+  const golden = {
+    ...fileDisk('golden'),
+    backend: {
+      type: 'ephemeral',
+      base: { type: 'file', path: '/disks/golden/disk.img', format: 'raw' },
+      overlay: { path: '/var/lib/vmstead/golden.qcow2', maxBytes: 16 * MIB },
+    } as const,
+  };
+  const files = (name: string, label: string) => {
+    const path = `/run/vmstead/files-${name}.iso`;
+    const backend = { type: 'files', directory: `/disks/${name}`, label, path } as const;
+    return { ...fileDisk(name), readOnly: true, backend };
+  };
+  const answers = { ...files('answers', 'unattendCD'), device: 'cdrom', bus: 'sata' } as const;
   await using launcher = await Launcher.start(
-    machine('', { disks: [root], terminationGracePeriodSeconds: 3 }),
+    machine('', {
+      disks: [root, golden, files('config', 'OEMDRV'), answers],
+      terminationGracePeriodSeconds: 3,
+    }),
     {
       guest,
+      disks,
       docker: [`--volume=${image}:/image:ro`],
     },
   );
   await launcher.guestSays(UP, 1, 60);
+  await launcher.typeIntoConsole(
+    'until [ -b /dev/sr0 ]; do sleep 0.1; done; mkdir -p /mnt /mnt2; mount -o ro /dev/vdc /mnt; mount -o ro /dev/sr0 /mnt2; echo "$(ls /mnt | wc -l) $(cat /mnt/key-number-39) $(cat /mnt2/Autounattend.xml) $(cat /sys/block/vdc/ro)"',
+  );
+  await launcher.guestSays(/^40 value 39 <unattend\/> 1/m, 1, 60);
+  await launcher.typeIntoConsole('head -c 6 /dev/vdb; fill /dev/vdb 4; verify /dev/vdb 4');
+  await launcher.guestSays(/golden/, 1, 60);
+  await launcher.guestSays(/VMSTEAD-VERIFY \/dev\/vdb mib=4 same/, 1, 60);
+  expect((await readFile(join(disks, 'golden', 'disk.img'))).subarray(0, 8).toString()).toBe('golden\0\0');
   await launcher.typeIntoConsole('head -c 4 /dev/vda; fill /dev/vda 8');
   await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=8 ok/, 1, 60);
   await launcher.typeIntoConsole('fill /dev/vda 64');
@@ -117,6 +150,44 @@ test('two launchers on one file, and on one device through two nodes: the second
     await owner.kill('supervise', 'STOP');
     await owner.kill('node');
     await using third = await Launcher.start(machine('', { disks: [device] }), withDevice);
+    expect((await third.ended()).message).toMatchObject({ result: 'DiskBusy' });
+  } finally {
+    await run('losetup', ['--detach', loop]);
+  }
+});
+
+test('a shareable disk, in a file and on a device: two write to it, and one that wants it alone does not start', {
+  timeout: 180_000,
+}, async () => {
+  const disks = join(folder, 'common');
+  const device = join(folder, 'common.img');
+  await writeFile(device, '');
+  await truncate(device, 32 * MIB);
+  const loop = (await run('losetup', ['--find', '--show', device])).stdout.trim();
+  await chmod(loop, 0o666);
+  try {
+    const options = { guest, disks, docker: [`--device=${loop}:/dev/vmstead/raw:rwm`] };
+    const backend = { type: 'block', path: '/dev/vmstead/raw' } as const;
+    const common = [fileDisk('data'), { ...fileDisk('raw'), bus: 'scsi', backend } as const].map((disk) => ({
+      ...disk,
+      shareable: true as const,
+    }));
+    await using first = await Launcher.start(machine('', { disks: common }), options);
+    await first.guestSays(UP, 1, 60);
+    await using second = await Launcher.start(machine('', { disks: common }), options);
+    await second.guestSays(UP, 1, 60);
+    const device = (name: string) => `/dev/${name}`;
+    for (const [writer, reader, name] of [
+      [first, second, 'vda'],
+      [second, first, 'sda'],
+    ] as const) {
+      const wait = `until [ -b ${device(name)} ]; do sleep 0.1; done; `;
+      await writer.typeIntoConsole(`${wait}fill ${device(name)} 4`);
+      await writer.guestSays(new RegExp(`VMSTEAD-FILL /dev/${name} mib=4 ok`), 1, 60);
+      await reader.typeIntoConsole(`${wait}verify ${device(name)} 4`);
+      await reader.guestSays(new RegExp(`VMSTEAD-VERIFY /dev/${name} mib=4 same`), 1, 60);
+    }
+    await using third = await Launcher.start(machine('', { disks: [fileDisk('data')] }), { guest, disks });
     expect((await third.ended()).message).toMatchObject({ result: 'DiskBusy' });
   } finally {
     await run('losetup', ['--detach', loop]);

@@ -111,10 +111,6 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     name: 'data',
     source: { blank: {} },
   }),
-  '.spec.disks[]: a disk from an image needs claim: {size: 10Gi}, the claim to make for it': disks({
-    name: 'data',
-    source: { image: { name: 'debian' } },
-  }),
   '.spec.disks[]: claim goes with source.blank, and with source.image of a disk; take it away: an existing claim keeps its own size and class, and a container image or a cdrom needs none':
     disks({ ...claim('a'), claim: { size: '1Gi' } }),
   '.spec.disks[]: a disk with a claim of its own cannot have the name state: its claim would have the name of the state claim':
@@ -149,10 +145,30 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     disks({ ...claim('a'), limits: { iops: 5, writeIops: 7 } }),
   '.spec.disks[].limits: bandwidth is for reading and writing together; take it away, or readBandwidth and writeBandwidth':
     disks({ ...claim('a'), limits: { bandwidth: '1Mi', readBandwidth: '2Mi' } }),
-  '.spec.disks[].source: must have exactly one of claim, blank, image or containerImage': disks(claim('a'), {
-    ...blank,
-    source: { blank: {}, claim: { name: 'x' } },
+  '.spec.disks[].source: must have exactly one of claim, blank, image, containerImage, ephemeral, configMap, secret, downwardAPI or sysprep':
+    disks(claim('a'), {
+      ...blank,
+      source: { blank: {}, claim: { name: 'x' } },
+    }),
+  '.spec.disks[].source.ephemeral: must have either claim or image': disks({
+    name: 'a',
+    source: { ephemeral: { overlaySize: '1Gi' } },
   }),
+  '.spec.disks[].source.sysprep: must have either configMap or secret': disks({
+    name: 'a',
+    device: 'cdrom',
+    source: { sysprep: { configMap: { name: 'a' }, secret: { name: 'a' } } },
+  }),
+  ".spec.disks[]: answer files need device: cdrom; Windows' Setup looks for them on removable media": disks({
+    name: 'a',
+    source: { sysprep: { secret: { name: 'a' } } },
+  }),
+  '.spec.disks[]: a sata or ide disk cannot be read-only, as files from a ConfigMap or Secret are; make it a cdrom, or take another bus':
+    disks({ name: 'a', bus: 'ide', source: { configMap: { name: 'a' } } }),
+  '.spec.disks[]: a cdrom is only read; give it source.claim or source.image in the place of source.ephemeral':
+    disks({ name: 'a', device: 'cdrom', source: { ephemeral: { claim: { name: 'a' } } } }),
+  '.spec.disks[]: a shareable disk is a raw one past the page cache: give it source.claim or source.blank, and leave cache out':
+    disks({ ...claim('a'), shareable: true, cache: 'writeback' }),
   '.spec.networks: only one network can be the pod network; take the others away': networks(
     { name: 'a', pod: {} },
     { name: 'b', pod: {} },
@@ -196,6 +212,10 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     },
   '.spec.source: must have exactly one of http, containerImage, claim, upload or blank': ({ spec }) => {
     spec.source = { blank: {}, upload: {} };
+  },
+  '.spec: a blank image needs claim: {size: 10Gi}, which is as large as its disk': ({ spec }) => {
+    spec.source = { blank: {} };
+    spec.claim = { volumeMode: 'Block' };
   },
   '.spec.source.http: must not have both checksum and checksumURL; take one away': ({ spec }) => {
     const checksum = `sha256:${'0'.repeat(64)}`;

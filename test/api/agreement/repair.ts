@@ -28,12 +28,17 @@ export function repairVirtualMachine(vm: Json, target: string): Json {
 
 /** @param target path that must stay */
 export function repairImage(image: Json, target: string): Json {
-  const { source } = (image as Loose).spec as Loose;
+  const spec = (image as Loose).spec as Loose;
+  const { source } = spec;
   const members = ['http', 'containerImage', 'claim', 'upload', 'blank'];
   keepOne(source, members, target, '.spec.source', { blank: {} });
   const { http } = source;
   if (http?.checksum && http.checksumURL) {
     delete http[target === '.spec.source.http.checksum' ? 'checksumURL' : 'checksum'];
+  }
+  if (source.blank) {
+    spec.claim ??= {};
+    spec.claim.size ??= '1Gi';
   }
   return image;
 }
@@ -67,24 +72,52 @@ function repairDisks(spec: Loose, target: string): void {
       for (const member of Object.keys(source)) delete source[member];
       source.blank = {};
     }
-    if (disk.source)
-      keepOne(source, ['claim', 'blank', 'image', 'containerImage'], target, '.spec.disks[].source', {
-        blank: {},
-      });
+    if (disk.source) repairSource(disk, source, target);
     if (source.blank || (source.image && disk.device !== 'cdrom')) {
-      disk.claim ??= { size: '1Gi' };
+      if (source.blank) disk.claim ??= {};
+      if (source.blank) disk.claim.size ??= '1Gi';
       if (disk.device === 'cdrom') disk.device = 'disk';
       if (disk.name === 'state') disk.name = 'data';
     } else delete disk.claim;
     repairManner(disk, target);
     while (orders.has(disk.bootOrder)) disk.bootOrder = (disk.bootOrder % 1000) + 1;
     if (disk.bootOrder !== undefined) orders.add(disk.bootOrder);
-    const claim: string | undefined = source.claim?.name;
+    const claim: string | undefined = source.claim?.name ?? source.ephemeral?.claim?.name;
     if (claim !== undefined && claims.has(claim)) return false;
     if (claim !== undefined) claims.add(claim);
     return true;
   });
   if (spec.disks === undefined) delete spec.disks;
+}
+
+const SOURCES = [
+  'claim',
+  'blank',
+  'image',
+  'containerImage',
+  'ephemeral',
+  'configMap',
+  'secret',
+  'downwardAPI',
+  'sysprep',
+];
+
+function repairSource(disk: Loose, source: Loose, target: string): void {
+  const at = '.spec.disks[].source';
+  keepOne(source, SOURCES, target, at, { blank: {} });
+  if (source.ephemeral) {
+    keepOne(source.ephemeral, ['claim', 'image'], target, `${at}.ephemeral`, { image: { name: 'a' } });
+    disk.device = 'disk';
+  }
+  if (source.sysprep) {
+    keepOne(source.sysprep, ['configMap', 'secret'], target, `${at}.sysprep`, { secret: { name: 'a' } });
+    disk.device = 'cdrom';
+  }
+  if (target === '.spec.disks[].shareable' && !source.claim) {
+    for (const member of Object.keys(source)) delete source[member];
+    source.claim = { name: 'shared' };
+    disk.device = 'disk';
+  }
 }
 
 function repairManner(disk: Loose, target: string): void {
@@ -94,6 +127,12 @@ function repairManner(disk: Loose, target: string): void {
     disk.source ??= { claim: { name: 'other' } };
   }
   if (disk.device === 'cdrom') delete disk.limits;
+  if (target === '.spec.disks[].shareable') delete disk.cache;
+  const shares = disk.source?.claim || disk.source?.blank;
+  if (disk.device === 'cdrom' || !shares || (disk.cache ?? 'none') !== 'none') delete disk.shareable;
+  const { configMap, secret, downwardAPI } = disk.source ?? {};
+  const onlyRead = disk.readOnly || configMap || secret || downwardAPI;
+  if (disk.device !== 'cdrom' && onlyRead && ['sata', 'ide'].includes(disk.bus)) disk.bus = 'usb';
   if (disk.device === 'cdrom' && ['virtio', 'nvme'].includes(disk.bus)) disk.bus = 'sata';
   if (disk.aio === 'native' && (disk.cache ?? 'none') !== 'none')
     delete disk[target === '.spec.disks[].aio' ? 'cache' : 'aio'];
