@@ -6,7 +6,10 @@ import type { Connection } from './connection.ts';
 /** Tokens made by exec plugins are asked for again after this long; the plugin's own cache makes that cheap. */
 const HEADER_AGE_MS = 60_000;
 
-/** Reads a kubeconfig (all that kubectl understands, exec plugins included); `context` picks another than the current one. */
+/**
+ * Reads a kubeconfig (what kubectl understands, exec plugins included, but neither a proxy nor impersonation);
+ * `context` picks another than the current one.
+ */
 export async function fromKubeconfig(path?: string, context?: string): Promise<Connection> {
   return connectionOf(loadKubeconfig(path, context), path);
 }
@@ -24,7 +27,24 @@ export function loadKubeconfig(path?: string, context?: string): KubeConfig {
     }
     config.setCurrentContext(context);
   }
+  refuseDetours(config);
   return config;
+}
+
+/** What would be left out silently: the requests would take another way, or be another person's. */
+function refuseDetours(config: KubeConfig): void {
+  const cluster = config.getCurrentCluster();
+  if (cluster?.proxyUrl) {
+    throw new Error(
+      `cluster "${cluster.name}" is reached by a proxy (proxy-url), which is not supported; choose a context that reaches its API server directly`,
+    );
+  }
+  const user = config.getCurrentUser();
+  if (user?.impersonateUser) {
+    throw new Error(
+      `user "${user.name}" acts as "${user.impersonateUser}" (as), which is not supported; choose a context whose user is the person meant`,
+    );
+  }
 }
 
 /** The connection to the current context's cluster; `path` is for messages. */
