@@ -1,26 +1,20 @@
 /** The mover pod: as restricted as a launcher's, without API credentials, and nothing in it but its image. */
-import {
-  ANNOTATION,
-  API_VERSION,
-  LABEL,
-  LAUNCHER_FINALIZER,
-  LAUNCHER_UID,
-  MANAGED_BY,
-  TOKEN_AUDIENCE,
-} from '../../crds/api.ts';
+import { ANNOTATION, API_VERSION, LABEL, LAUNCHER_FINALIZER, MANAGED_BY } from '../../crds/api.ts';
 import { MOVER_COMMAND, MOVER_MEMORY_MIB, MOVER_PATH } from '../../crds/mover.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { Draft } from '../kube/object.ts';
 import type { PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+import {
+  type Attached,
+  configVolume,
+  RESTRICTED_CONTAINER,
+  RESTRICTED_POD,
+  type Volume,
+} from '../kube/restricted-pod.ts';
 import { MOVER_CONTAINER } from './attempts.ts';
 import { isBlock, moverJobOf } from './job.ts';
 import { moverPodName } from './names.ts';
 import type { ImageWorld } from './world.ts';
-
-type PodSpec = NonNullable<Pod['spec']>;
-type Volume = NonNullable<PodSpec['volumes']>[number];
-type Mount = NonNullable<PodSpec['containers'][number]['volumeMounts']>[number];
-type Device = NonNullable<PodSpec['containers'][number]['volumeDevices']>[number];
 
 const CPU = '100m';
 /** Room of /tmp, on disk. */
@@ -66,19 +60,8 @@ export function moverPod(
       ],
     },
     spec: {
-      restartPolicy: 'Never',
-      automountServiceAccountToken: false,
-      serviceAccountName: 'default',
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       terminationGracePeriodSeconds: GRACE_SECONDS,
-      securityContext: {
-        runAsNonRoot: true,
-        runAsUser: LAUNCHER_UID,
-        runAsGroup: LAUNCHER_UID,
-        fsGroup: LAUNCHER_UID,
-        fsGroupChangePolicy: 'OnRootMismatch',
-        seccompProfile: { type: 'RuntimeDefault' },
-      },
       containers: [
         {
           name: MOVER_CONTAINER,
@@ -86,11 +69,7 @@ export function moverPod(
           imagePullPolicy: defaults.launcherImagePullPolicy,
           command: [...MOVER_COMMAND],
           resources: { requests: { cpu: CPU, memory: `${MOVER_MEMORY_MIB}Mi` } },
-          securityContext: {
-            allowPrivilegeEscalation: false,
-            capabilities: { drop: ['ALL'] },
-            readOnlyRootFilesystem: true,
-          },
+          securityContext: RESTRICTED_CONTAINER,
           terminationMessagePath: MOVER_PATH.terminationLog,
           volumeMounts: mounts,
           ...(devices.length > 0 ? { volumeDevices: devices } : {}),
@@ -99,12 +78,6 @@ export function moverPod(
       volumes,
     },
   };
-}
-
-interface Attached {
-  volumes: Volume[];
-  mounts: Mount[];
-  devices: Device[];
 }
 
 function attach(
@@ -117,7 +90,7 @@ function attach(
     attached.volumes.push(volume);
     attached.mounts.push({ name: volume.name, mountPath, ...(readOnly ? { readOnly } : {}) });
   };
-  mount(configVolume(), MOVER_PATH.config, true);
+  mount(configVolume(ANNOTATION.job, 'job.json'), MOVER_PATH.config, true);
   mount({ name: 'tmp', emptyDir: { sizeLimit: SCRATCH } }, '/tmp', false);
   const bind = (
     name: string,
@@ -153,17 +126,4 @@ function attach(
   }
   if (claim && sourceClaim) bind('source', sourceClaim, MOVER_PATH.source, MOVER_PATH.blockSource, true);
   return attached;
-}
-
-function configVolume(): Volume {
-  const fieldRef = { fieldPath: `metadata.annotations['${ANNOTATION.job}']` };
-  return {
-    name: 'config',
-    projected: {
-      sources: [
-        { downwardAPI: { items: [{ path: 'job.json', fieldRef }] } },
-        { serviceAccountToken: { audience: TOKEN_AUDIENCE, expirationSeconds: 3600, path: 'token' } },
-      ],
-    },
-  };
 }

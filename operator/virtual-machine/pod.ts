@@ -5,23 +5,25 @@ import {
   KVM_RESOURCE,
   LABEL,
   LAUNCHER_FINALIZER,
-  LAUNCHER_UID,
   MANAGED_BY,
-  TOKEN_AUDIENCE,
 } from '../../crds/api.ts';
 import { EXPORT_ROOM_MIB, type MachineDescription, POD_PATH } from '../../crds/machine-description.ts';
 import { parseBytes } from '../../crds/quantity.ts';
 import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Draft } from '../kube/object.ts';
 import type { Pod } from '../kube/resources.ts';
+import {
+  type Attached,
+  configVolume,
+  RESTRICTED_CONTAINER,
+  RESTRICTED_POD,
+  type Volume,
+} from '../kube/restricted-pod.ts';
 import { DEFAULT_OVERLAY, type DiskClaim, METRICS_PORT } from './machine.ts';
 import { podName, stateClaimName } from './names.ts';
 import { claimOf, type Resolved } from './resolve.ts';
 
 type PodSpec = NonNullable<Pod['spec']>;
-type Volume = NonNullable<PodSpec['volumes']>[number];
-type Mount = NonNullable<PodSpec['containers'][number]['volumeMounts']>[number];
-type Device = NonNullable<PodSpec['containers'][number]['volumeDevices']>[number];
 
 export interface PodInput {
   vm: VirtualMachine;
@@ -41,13 +43,6 @@ const RUN_MIB = 16;
 const FILES_MIB = 4;
 const CPU_PER_VCPU_MILLIS = 100;
 const MIB = 1024n * 1024n;
-
-/** Volumes and where the container has them. */
-interface Attached {
-  volumes: Volume[];
-  mounts: Mount[];
-  devices: Device[];
-}
 
 export function launcherPod(input: PodInput): Draft<Pod> {
   const { vm, description, resolved } = input;
@@ -83,19 +78,11 @@ export function launcherPod(input: PodInput): Draft<Pod> {
     spec: {
       ...scheduling(template),
       hostname: vm.metadata.name,
-      restartPolicy: 'Never',
-      automountServiceAccountToken: false,
-      serviceAccountName: 'default',
-      enableServiceLinks: false,
+      ...RESTRICTED_POD,
       // With 0 the kubelet would not wait for the end of the processes before it says that they ended.
       terminationGracePeriodSeconds: Math.max(1, resolved.graceSeconds),
       securityContext: {
-        runAsNonRoot: true,
-        runAsUser: LAUNCHER_UID,
-        runAsGroup: LAUNCHER_UID,
-        fsGroup: LAUNCHER_UID,
-        fsGroupChangePolicy: 'OnRootMismatch',
-        seccompProfile: { type: 'RuntimeDefault' },
+        ...RESTRICTED_POD.securityContext,
         sysctls: [{ name: 'net.ipv4.ip_unprivileged_port_start', value: '0' }],
       },
       containers: [
@@ -106,11 +93,7 @@ export function launcherPod(input: PodInput): Draft<Pod> {
           command: ['/usr/bin/tini', '--', '/usr/lib/vmstead/supervise'],
           ports: containerPorts(description),
           resources: podResources(input),
-          securityContext: {
-            allowPrivilegeEscalation: false,
-            capabilities: { drop: ['ALL'] },
-            readOnlyRootFilesystem: true,
-          },
+          securityContext: RESTRICTED_CONTAINER,
           terminationMessagePath: POD_PATH.terminationLog,
           volumeMounts: attached.mounts,
           ...(attached.devices.length > 0 ? { volumeDevices: attached.devices } : {}),
@@ -177,7 +160,7 @@ function attach(input: PodInput): Attached {
     attached.volumes.push(volume);
     attached.mounts.push({ name: volume.name, mountPath: path, ...(readOnly ? { readOnly } : {}) });
   };
-  mount(configVolume(), POD_PATH.config, true);
+  mount(configVolume(ANNOTATION.machine, 'machine.json'), POD_PATH.config, true);
   const runMiB = RUN_MIB + FILES_MIB * (vm.spec.disks ?? []).filter((disk) => filesVolume(disk)).length;
   mount({ name: 'run', emptyDir: { medium: 'Memory', sizeLimit: `${runMiB}Mi` } }, POD_PATH.run);
   mount(
@@ -270,28 +253,6 @@ function attachBase(
   } else {
     mount({ name, persistentVolumeClaim: { claimName } }, `${POD_PATH.bases}/${disk.name}`, true);
   }
-}
-
-/** One volume for both: each volume costs the kubelet time before the container starts. */
-function configVolume(): Volume {
-  return {
-    name: 'config',
-    projected: {
-      sources: [
-        {
-          downwardAPI: {
-            items: [
-              {
-                path: 'machine.json',
-                fieldRef: { fieldPath: `metadata.annotations['${ANNOTATION.machine}']` },
-              },
-            ],
-          },
-        },
-        { serviceAccountToken: { audience: TOKEN_AUDIENCE, expirationSeconds: 3600, path: 'token' } },
-      ],
-    },
-  };
 }
 
 function imageVolume(name: string, reference: string, pullPolicy: string | undefined): Volume {
