@@ -1,6 +1,5 @@
 /** What the pure part of the launcher must know of its surroundings: found out before, never looked up here. */
 import type { ImageFormat } from '../../crds/mover.ts';
-import type { LayerStorage } from './layers.ts';
 
 /** Where the launcher and QEMU meet: all on one tmpfs. */
 export interface RunPaths {
@@ -27,6 +26,14 @@ interface Storage {
 export type BaseStorage = Storage;
 
 export type AsyncIo = 'io_uring' | 'native' | 'threads';
+
+/** One file of a disk that was snapshotted. */
+export interface LayerStorage {
+  filename: string;
+  format: 'raw' | 'qcow2';
+  /** Past the page cache. */
+  direct: boolean;
+}
 
 export interface PreparedDisk extends Storage {
   readOnly: boolean;

@@ -1,14 +1,6 @@
 /** Block nodes of a disk's layers. Each is named to QEMU with what lies below it; headers are not believed. */
-import type { AsyncIo } from './host.ts';
+import type { AsyncIo, LayerStorage } from './host.ts';
 import type { JsonOptions } from './quoting.ts';
-
-/** One file of a disk that was snapshotted. */
-export interface LayerStorage {
-  filename: string;
-  format: 'raw' | 'qcow2';
-  /** Past the page cache. */
-  direct: boolean;
-}
 
 /**
  * The nodes of one layer, `node` the upper one. `backing`: the node below; null: nothing.
