@@ -122,14 +122,12 @@ const limits = rules(limitMembers, [
 const fromImage = (disk: 'self' | 'oldSelf') =>
   `(has(${disk}.source) && has(${disk}.source.image) && !(has(${disk}.device) && ${disk}.device == 'cdrom'))`;
 
-/** CEL: what a claim cannot change is in neither or both; the claim itself says that it is the same in both. */
-export const keepsIn = (fields: readonly string[]): string =>
-  fields
-    .map(
-      (field) =>
-        `(has(self.claim) && has(self.claim.${field})) == (has(oldSelf.claim) && has(oldSelf.claim.${field}))`,
-    )
-    .join(' && ');
+/** CEL: a claim that comes or goes as a member says nothing of what cannot be changed. */
+export const keepsIn = (fields: readonly string[]): string => {
+  const says = (object: string) =>
+    `(has(${object}.claim) && (${fields.map((field) => `has(${object}.claim.${field})`).join(' || ')}))`;
+  return `has(self.claim) == has(oldSelf.claim) || !${says('self')} && !${says('oldSelf')}`;
+};
 
 const diskMembers = transition(
   rules(
@@ -278,7 +276,11 @@ const diskMembers = transition(
   'a disk cannot become blank or made from an image, nor cease to be it: its claim has its data; add a disk with another name instead',
 );
 
-const disk = transition(diskMembers, keepsIn(FIXED), FIXED_MESSAGE);
+const disk = transition(
+  diskMembers,
+  `!${fromImage('self')} || !${fromImage('oldSelf')} || ${keepsIn(FIXED)}`,
+  FIXED_MESSAGE,
+);
 
 export const disks = rules(listMap(disk, 'name', 32), [
   {

@@ -66,7 +66,9 @@ export function sharedCaches(deps: OperatorDeps): SharedCaches {
       labelSelector: OURS,
       indexes: {
         vm: (lease) => vmsOfLease(lease).map((vm) => `${lease.metadata.namespace}/${vm}`),
-        image: imageOfLabel, claim: (lease) => [claimUidOf(lease)] },
+        image: imageOfLabel,
+        claim: (lease) => [claimUidOf(lease)],
+      },
     }),
     nodes: deps.cache(nodes, { transform: projectNode }),
   };

@@ -7,9 +7,9 @@ import { type IncomingMessage, request } from 'node:http';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { claimSizeFor } from '../../crds/claim-size.ts';
 import { VmsteadError } from '../../crds/errors.ts';
 import { UPLOAD_HEADER, UPLOAD_PATH, UPLOAD_PORT } from '../../crds/mover.ts';
-import { formatBytes } from '../../crds/quantity.ts';
 import { type StoredImage, virtualmachineimages } from '../../operator/image/resources.ts';
 import { isForbidden, orNotFound } from '../../operator/kube/errors.ts';
 import { pods } from '../../operator/kube/resources.ts';
@@ -46,6 +46,8 @@ export async function upload({ options, io }: Invocation, name: string, path: st
   } else if (!stored.spec.source.upload) {
     throw usage(`VirtualMachineImage ${name} has another source; take a name that is free`, 'image');
   }
+  if (!stored.spec.claim?.size && phaseOf(stored) !== 'Ready')
+    stored = await setSize(cluster, name, file, options.size);
   if (phaseOf(stored) === 'Ready') {
     throw new VmsteadError(
       'OperationFailed',
@@ -85,28 +87,42 @@ async function look(path: string): Promise<File> {
 async function create(
   { client, namespace }: Cluster,
   name: string,
-  { path, bytes }: File,
+  file: File,
   size: string | undefined,
   storageClassName: string | undefined,
 ): Promise<StoredImage> {
-  if (size === undefined && COMPRESSED.test(path)) {
-    throw usage(
-      'how large a compressed image becomes is not known; give --size, such as --size 10Gi',
-      'image',
-    );
-  }
-  // A twentieth, and a little for small ones: for the tables of the claim's file system.
-  const enough = BigInt(Math.ceil((bytes * 1.05) / MIB) + 32) * BigInt(MIB);
   return await client.create(virtualmachineimages, {
     metadata: { namespace, name },
     spec: {
       source: { upload: {} },
       claim: {
-        size: size ?? formatBytes(enough),
+        size: size ?? sizeFor(file),
         ...(storageClassName === undefined ? {} : { storageClassName }),
       },
     },
   } as Parameters<typeof client.create<StoredImage>>[1]);
+}
+
+function sizeFor({ path, bytes }: File, volumeMode?: 'Filesystem' | 'Block'): string {
+  if (COMPRESSED.test(path)) {
+    throw usage(
+      'how large a compressed image becomes is not known; give --size, such as --size 10Gi',
+      'image',
+    );
+  }
+  return claimSizeFor(bytes, volumeMode);
+}
+
+/** Of an image that leaves it open: the file tells. */
+async function setSize(
+  { client, namespace }: Cluster,
+  name: string,
+  file: File,
+  size: string | undefined,
+): Promise<StoredImage> {
+  const { spec } = await client.get(virtualmachineimages, { namespace, name });
+  const claim = { size: size ?? sizeFor(file, spec.claim?.volumeMode) };
+  return await client.patch(virtualmachineimages, { namespace, name }, { spec: { claim } });
 }
 
 const phaseOf = (image: StoredImage | undefined): string | undefined => image?.status?.phase;

@@ -48,7 +48,7 @@ export async function localMachine(
         : [
             [
               name,
-              { volumeMode: 'Filesystem' as const, bytes: claim ? Number(parseBytes(claim.size)) : 0 },
+              { volumeMode: 'Filesystem' as const, bytes: claim ? Number(parseBytes(claim.size ?? '0')) : 0 },
             ] as const,
           ],
     ),

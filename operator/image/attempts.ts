@@ -1,6 +1,6 @@
 /** An image's mover pods as attempts, over or not. */
 import { ANNOTATION, LABEL } from '../../crds/api.ts';
-import { type ImageMetadata, type MoverResult, moverResult } from '../../crds/mover.ts';
+import { type ImageInspection, type ImageMetadata, type MoverResult, moverResult } from '../../crds/mover.ts';
 import { controllerUid } from '../kube/object.ts';
 import type { Pod } from '../kube/resources.ts';
 import { endOfRun } from '../ownership/proof-of-end.ts';
@@ -12,6 +12,8 @@ export const MOVER_CONTAINER = 'mover';
 
 export type AttemptEnd =
   | { result: 'Succeeded'; image: ImageMetadata; finishedAt: string }
+  /** It only looked at the source. */
+  | { result: 'Inspected'; inspection: ImageInspection; finishedAt: string }
   | { result: 'Failed'; code: string; message: string; retry: boolean; finishedAt: string };
 
 export interface Attempt {
@@ -22,7 +24,7 @@ export interface Attempt {
   deleting: boolean;
   /** Generation of the image's spec that it was made for. */
   generation: number;
-  /** UID of the claim that it writes to. */
+  /** UID of the claim that it writes to; absent: it only looks at the source. */
   claimUid: string | undefined;
   /** Absent: it may still run. */
   end: AttemptEnd | undefined;
@@ -64,6 +66,9 @@ function endOfAttempt(pod: Pod, node: ImageWorld['nodes'][number] | undefined, n
   const said = resultOf(pod);
   if (said?.result === 'Succeeded' && said.image) {
     return { result: 'Succeeded' as const, image: said.image, finishedAt };
+  }
+  if (said?.result === 'Succeeded' && said.inspection) {
+    return { result: 'Inspected' as const, inspection: said.inspection, finishedAt };
   }
   if (said?.result === 'Failed') {
     const { code, message, retry } = said;

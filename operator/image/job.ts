@@ -1,6 +1,6 @@
 /** What a mover pod is told to do, and the volumes that it needs for it. */
 import { MOVER_PATH, type MoverJob, type MoverSource, UPLOAD_PORT } from '../../crds/mover.ts';
-import { parseBytes } from '../../crds/quantity.ts';
+import { parsedBytes } from '../../crds/quantity.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { PersistentVolumeClaim } from '../kube/resources.ts';
 import { metadataOf } from './metadata.ts';
@@ -12,7 +12,7 @@ const MAX_VIRTUAL_BYTES = 16 * 1024 ** 4;
 export function moverJobOf(
   world: ImageWorld,
   image: VirtualMachineImage,
-  claim: PersistentVolumeClaim,
+  claim: PersistentVolumeClaim | undefined,
   attempt: number,
 ): MoverJob {
   const { namespace, name, defaults } = world;
@@ -21,12 +21,18 @@ export function moverJobOf(
     image: { namespace, name, uid: image.metadata.uid ?? '' },
     attempt,
     source: sourceOf(world, image),
-    target: isBlock(claim)
-      ? { type: 'block', path: MOVER_PATH.blockTarget }
-      : { type: 'file', directory: MOVER_PATH.target },
+    target: targetOf(claim),
     maxVirtualBytes: MAX_VIRTUAL_BYTES,
     ...(defaults.channel ? { channel: defaults.channel } : {}),
   };
+}
+
+/** @param claim absent: it only looks at the source */
+function targetOf(claim: PersistentVolumeClaim | undefined): MoverJob['target'] {
+  if (!claim) return { type: 'none' };
+  return isBlock(claim)
+    ? { type: 'block', path: MOVER_PATH.blockTarget }
+    : { type: 'file', directory: MOVER_PATH.target };
 }
 
 export const isBlock = (claim: PersistentVolumeClaim | undefined): boolean =>
@@ -59,7 +65,7 @@ function sourceOf({ sourceClaim }: ImageWorld, { spec }: VirtualMachineImage): M
     const checksum = checksumOf(upload.checksum);
     return { type: 'upload', port: UPLOAD_PORT, ...(checksum ? { checksum } : {}) };
   }
-  return { type: 'blank', bytes: Number(parseBytes(spec.claim.size)) };
+  return { type: 'blank', bytes: Number(parsedBytes(spec.claim?.size) ?? 0n) };
 }
 
 function checksumOf(text: string | undefined) {

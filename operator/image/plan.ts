@@ -3,6 +3,7 @@
  * was carried out gives an empty one.
  */
 import { API_VERSION, LABEL, LAUNCHER_FINALIZER, MANAGED_BY } from '../../crds/api.ts';
+import { claimSizeFor } from '../../crds/claim-size.ts';
 import type { ImageMetadata } from '../../crds/mover.ts';
 import { parsedBytes } from '../../crds/quantity.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
@@ -136,8 +137,17 @@ function next(
 ): Wait | undefined {
   const { claim } = world;
   if (!claim) {
-    plan.actions.push({ type: 'CreateClaim', claim: draftClaim(world, image, decision.claimName) });
-    return { reason: 'CreatingClaim', message: `Making PersistentVolumeClaim ${decision.claimName}.` };
+    const size = image.spec.claim?.size ?? sizeToldBy(world, image, last);
+    if (size !== undefined) {
+      plan.actions.push({ type: 'CreateClaim', claim: draftClaim(world, image, decision.claimName, size) });
+      return { reason: 'CreatingClaim', message: `Making PersistentVolumeClaim ${decision.claimName}.` };
+    }
+    if (image.spec.source.upload) {
+      return {
+        reason: 'WaitingForUpload',
+        message: `${uploadCommand(world)} (which also says how large the claim has to be)`,
+      };
+    }
   }
   if (last?.end?.result === 'Failed') {
     const { code, message, retry } = last.end;
@@ -160,7 +170,7 @@ function next(
   if (source) return source;
   const attempt = nextAttempt(world, attempts, decision.attempts);
   const holder = moverPodName(world.name, attempt);
-  const claims = [claim];
+  const claims = claim ? [claim] : [];
   // What an image's claim holds is never written to again: it may be read without being held.
   if (world.sourceClaim && !metadataOf(world.sourceClaim)) claims.push(world.sourceClaim);
   const taking: ImageAction[] = [];
@@ -178,6 +188,24 @@ function next(
   plan.actions.push(...taking, { type: 'CreatePod', pod: moverPod(world, image, claim, attempt) });
   decision.attempts = attempt;
   return undefined;
+}
+
+/** What to type to send an image. */
+export const uploadCommand = ({ namespace, name }: Pick<ImageWorld, 'namespace' | 'name'>): string =>
+  `Send the file: kubectl vm image upload ${name} FILE -n ${namespace}`;
+
+/** How large the claim has to be, where the source has said it. */
+function sizeToldBy(
+  { sourceClaim }: ImageWorld,
+  { spec }: VirtualMachineImage,
+  last: Attempt | undefined,
+): string | undefined {
+  if (last?.end?.result === 'Inspected')
+    return claimSizeFor(last.end.inspection.bytes, spec.claim?.volumeMode);
+  const source = metadataOf(sourceClaim);
+  if (!source) return undefined;
+  const bytes = spec.claim?.volumeMode === 'Block' ? source.bytes : source.actualBytes;
+  return claimSizeFor(bytes, spec.claim?.volumeMode);
 }
 
 function heldBy(claim: PersistentVolumeClaim, lease: Lease, pod: string): Wait {
@@ -248,7 +276,7 @@ function keepClaim({ claim }: ImageWorld, image: VirtualMachineImage, plan: Imag
   const { uid = '' } = image.metadata;
   const owners = claim.metadata.ownerReferences ?? [];
   const own = owners.some((owner) => owner.uid === uid);
-  const wanted = image.spec.claim.reclaimPolicy !== 'Retain';
+  const wanted = image.spec.claim?.reclaimPolicy !== 'Retain';
   if (wanted && !own) {
     // An image of this name that is gone no longer counts.
     const rest = owners.filter(({ kind }) => kind !== 'VirtualMachineImage');
@@ -257,10 +285,10 @@ function keepClaim({ claim }: ImageWorld, image: VirtualMachineImage, plan: Imag
     // With VMs' claims alone as owners it would go with the last of them.
     plan.actions.push({ type: 'SetClaimOwners', claim, owners: [] });
   }
-  const { size } = image.spec.claim;
+  const size = image.spec.claim?.size;
   const asked = claim.spec?.resources?.requests?.storage;
   const bytes = parsedBytes(asked);
-  if (bytes !== undefined && bytes < (parsedBytes(size) ?? 0n))
+  if (size !== undefined && bytes !== undefined && bytes < (parsedBytes(size) ?? 0n))
     plan.actions.push({ type: 'ResizeClaim', claim, size });
 }
 
@@ -273,8 +301,9 @@ function draftClaim(
   world: ImageWorld,
   image: VirtualMachineImage,
   name: string,
+  size: string,
 ): Draft<PersistentVolumeClaim> {
-  const { size, storageClassName, accessModes, volumeMode, reclaimPolicy } = image.spec.claim;
+  const { storageClassName, accessModes, volumeMode, reclaimPolicy } = image.spec.claim ?? {};
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',

@@ -25,7 +25,8 @@ const GRACE_SECONDS = 10;
 export function moverPod(
   world: ImageWorld,
   image: VirtualMachineImage,
-  claim: PersistentVolumeClaim,
+  /** Absent: it only looks at the source. */
+  claim: PersistentVolumeClaim | undefined,
   attempt: number,
 ): Draft<Pod> {
   const { namespace, name, defaults } = world;
@@ -44,7 +45,7 @@ export function moverPod(
       annotations: {
         [ANNOTATION.job]: JSON.stringify(moverJobOf(world, image, claim, attempt)),
         [ANNOTATION.generation]: String(image.metadata.generation ?? 1),
-        [ANNOTATION.claimUid]: claim.metadata.uid,
+        ...(claim ? { [ANNOTATION.claimUid]: claim.metadata.uid } : {}),
       },
       finalizers: [LAUNCHER_FINALIZER],
       ownerReferences: [
@@ -83,7 +84,7 @@ export function moverPod(
 function attach(
   { sourceClaim }: ImageWorld,
   { spec }: VirtualMachineImage,
-  target: PersistentVolumeClaim,
+  target: PersistentVolumeClaim | undefined,
 ): Attached {
   const attached: Attached = { volumes: [], mounts: [], devices: [] };
   const mount = (volume: Volume, mountPath: string, readOnly: boolean): void => {
@@ -107,7 +108,7 @@ function attach(
     attached.volumes.push({ name, persistentVolumeClaim: { claimName, ...(readOnly ? { readOnly } : {}) } });
     attached.devices.push({ name, devicePath: device });
   };
-  bind('target', target, MOVER_PATH.target, MOVER_PATH.blockTarget, false);
+  if (target) bind('target', target, MOVER_PATH.target, MOVER_PATH.blockTarget, false);
   const { http, containerImage, claim } = spec.source;
   if (http?.secretRef) {
     mount(

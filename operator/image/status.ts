@@ -5,7 +5,7 @@ import { formatBytes } from '../../crds/quantity.ts';
 import type { VirtualMachineImageStatus } from '../../crds/virtual-machine-image.ts';
 import { type Wait, waitOf } from '../virtual-machine/waiting.ts';
 import { MOVER_CONTAINER } from './attempts.ts';
-import type { ImageDecision } from './plan.ts';
+import { type ImageDecision, uploadCommand } from './plan.ts';
 import type { ImageWorld } from './world.ts';
 
 const LONGEST_MESSAGE = 1024;
@@ -101,6 +101,8 @@ function stageOf(
     const waiting = waitOf(alive.pod, world.nodes, world.warnings, MOVER);
     return stage('Pending', waiting.reason, waiting.message);
   }
+  if (alive.claimUid === undefined)
+    return stage('Pending', 'Inspecting', 'The mover looks how large a claim the source needs.');
   switch (progress?.phase) {
     case 'Transferring':
       return stage('Importing', 'Transferring', 'The image is being written; see status.progress.');
@@ -111,7 +113,7 @@ function stageOf(
         ? stage(
             progress.transferredBytes > 0 ? 'Importing' : 'Pending',
             'WaitingForUpload',
-            `Send the file: kubectl vm image upload ${world.name} FILE -n ${world.namespace}`,
+            uploadCommand(world),
           )
         : stage('Importing', 'SourceLost', progress.message ?? 'The source is tried again.');
     default:

@@ -1,6 +1,6 @@
 /** A cluster as far as images know it, for tests: what is stored, what runs, and caches that lag behind. */
 import { ANNOTATION, LABEL } from '../../crds/api.ts';
-import { type ImageMetadata, type MoverResult, moverJob } from '../../crds/mover.ts';
+import { type ImageInspection, type ImageMetadata, type MoverResult, moverJob } from '../../crds/mover.ts';
 import { type VirtualMachineImage, virtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { Draft } from '../kube/object.ts';
 import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
@@ -24,6 +24,12 @@ export const METADATA: ImageMetadata = {
   completedAt: '2026-01-01T12:00:00Z',
 };
 
+const INSPECTION: ImageInspection = {
+  format: 'qcow2',
+  virtualBytes: METADATA.virtualBytes,
+  bytes: METADATA.bytes,
+};
+
 interface Stored {
   image: VirtualMachineImage | undefined;
   claims: Map<string, PersistentVolumeClaim>;
@@ -45,12 +51,15 @@ export class ImageCluster {
     return String(++this.#count);
   }
 
-  addImage(source: object = { http: { url: 'https://example/a.qcow2' } }): void {
+  addImage(
+    source: object = { http: { url: 'https://example/a.qcow2' } },
+    claim: object = { size: '1Gi' },
+  ): void {
     this.stored.image = virtualMachineImage.parse({
       apiVersion: 'vmstead.io/v1alpha1',
       kind: 'VirtualMachineImage',
       metadata: { name: 'debian', namespace: NAMESPACE, uid: `image-${this.#next()}`, generation: 1 },
-      spec: { source, claim: { size: '1Gi' } },
+      spec: { source, claim },
     });
   }
 
@@ -214,7 +223,7 @@ export class ImageCluster {
   startPod(pod: Pod): void {
     if (pod.status?.containerStatuses || pod.metadata.deletionTimestamp !== undefined) return;
     this.#say(pod, { running: { startedAt: new Date(this.now).toISOString() } });
-    this.running.set(pod.metadata.uid, pod.metadata.annotations?.[ANNOTATION.claimUid] ?? '');
+    this.running.set(pod.metadata.uid, pod.metadata.annotations?.[ANNOTATION.claimUid] ?? 'none');
   }
 
   /** @param result what the mover says with its last words; absent: nothing */
@@ -223,7 +232,8 @@ export class ImageCluster {
     if (!started && pod.metadata.deletionTimestamp === undefined) return;
     this.running.delete(pod.metadata.uid);
     const finishedAt = new Date(this.now).toISOString();
-    const message = result && started ? { message: JSON.stringify(result) } : {};
+    const said = result?.result === 'Succeeded' && looksOnly(pod) ? inspected(result) : result;
+    const message = said && started ? { message: JSON.stringify(said) } : {};
     this.#say(pod, { terminated: { exitCode: 1, finishedAt, ...message } });
   }
 
@@ -234,4 +244,10 @@ export class ImageCluster {
       status: { containerStatuses: [container] },
     });
   }
+}
+
+const looksOnly = (pod: Pod): boolean => pod.metadata.annotations?.[ANNOTATION.claimUid] === undefined;
+
+function inspected({ image: _, ...rest }: Extract<MoverResult, { result: 'Succeeded' }>): MoverResult {
+  return { ...rest, inspection: INSPECTION };
 }

@@ -1,6 +1,6 @@
 /** The claims of a VM's disks: made once, adopted or refused, never emptied. */
 import { ANNOTATION, API_VERSION, LABEL, MANAGED_BY } from '../../crds/api.ts';
-import { diskClaimSizeFor } from '../../crds/claim-size.ts';
+import { diskClaimSizeFor, type VolumeMode } from '../../crds/claim-size.ts';
 import { parseBytes } from '../../crds/quantity.ts';
 import type { DiskSpec, VirtualMachine } from '../../crds/virtual-machine.ts';
 import { imageOfClaim } from '../image/metadata.ts';
@@ -30,7 +30,7 @@ interface ClaimTemplate {
   size?: string | undefined;
   storageClassName?: string | undefined;
   accessModes?: readonly string[] | undefined;
-  volumeMode?: string | undefined;
+  volumeMode?: VolumeMode | undefined;
   reclaimPolicy?: 'Retain' | 'Delete' | undefined;
 }
 

@@ -37,10 +37,11 @@ interface Wanting {
 function wanting(vm: VirtualMachine, claims: World['claims']): Wanting[] {
   return neededClaims(vm).flatMap(({ disk, name, template }) => {
     const claim = claims.get(name);
-    const [wants, asks] = [parsedBytes(template?.size), parsedBytes(requestOf(claim))];
-    if (claim === undefined || template === undefined || wants === undefined || asks === undefined) return [];
+    const size = template?.size;
+    const [wants, asks] = [parsedBytes(size), parsedBytes(requestOf(claim))];
+    if (claim === undefined || size === undefined || wants === undefined || asks === undefined) return [];
     // The API server lets bound claims grow only.
-    return wants > asks && claim.status?.phase === 'Bound' ? [{ disk, claim, size: template.size }] : [];
+    return wants > asks && claim.status?.phase === 'Bound' ? [{ disk, claim, size }] : [];
   });
 }
 

@@ -39,7 +39,8 @@ const image = (name: string, source: object, claim: object = {}) => ({
   apiVersion: API_VERSION,
   kind: 'VirtualMachineImage',
   metadata: { name },
-  spec: { source, claim: { size: '128Mi', ...claim } },
+  // Without a size: the mover looks at the source first.
+  spec: { source, claim },
 });
 const containerImage = { containerImage: { image: DISK, pullPolicy: 'IfNotPresent' } };
 
@@ -152,7 +153,7 @@ describe('an image from an OCI image, and a full VM', () => {
           {
             name: 'data',
             source: { image: { name: 'oci' } },
-            claim: { size: '256Mi', reclaimPolicy: 'Retain' },
+            claim: { reclaimPolicy: 'Retain' },
           },
         ],
       }),
