@@ -289,7 +289,8 @@ function keepClaim({ claim }: ImageWorld, image: VirtualMachineImage, plan: Imag
   const asked = claim.spec?.resources?.requests?.storage;
   const bytes = parsedBytes(asked);
   if (size !== undefined && bytes !== undefined && bytes < (parsedBytes(size) ?? 0n))
-    plan.actions.push({ type: 'ResizeClaim', claim, size });
+    // Last: storage that cannot grow keeps nothing else from going on.
+    plan.afterStatus.push({ type: 'ResizeClaim', claim, size });
 }
 
 function imageOwner(image: VirtualMachineImage): Owner {

@@ -139,7 +139,9 @@ export class ImageCluster {
       case 'CreateClaim':
         return this.#create(claims, action.claim, 'claim');
       case 'ResizeClaim':
-        return this.#claim(action.claim, () => {});
+        return this.#claim(action.claim, (_, spec) => {
+          spec.resources = { requests: { storage: action.size } };
+        });
       case 'Complete':
         return this.#claim(action.claim, (metadata) => {
           const annotation = { [ANNOTATION.image]: JSON.stringify(action.metadata) };
@@ -194,11 +196,17 @@ export class ImageCluster {
     return true;
   }
 
-  #claim(read: PersistentVolumeClaim, change: (metadata: Writable<Pod['metadata']>) => void): boolean {
+  #claim(
+    read: PersistentVolumeClaim,
+    change: (
+      metadata: Writable<Pod['metadata']>,
+      spec: Writable<NonNullable<PersistentVolumeClaim['spec']>>,
+    ) => void,
+  ): boolean {
     const claim = this.stored.claims.get(read.metadata.name);
     if (claim?.metadata.resourceVersion !== read.metadata.resourceVersion || !claim) return false;
     const metadata = claim.metadata as Writable<Pod['metadata']>;
-    change(metadata);
+    change(metadata, claim.spec as Writable<NonNullable<PersistentVolumeClaim['spec']>>);
     metadata.resourceVersion = this.#next();
     return true;
   }
