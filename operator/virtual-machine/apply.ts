@@ -11,10 +11,10 @@ import { controllerUid, type ObjectRef } from '../kube/object.ts';
 import { persistentvolumeclaims, pods } from '../kube/resources.ts';
 import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { virtualmachinerestores } from '../snapshot/resources.ts';
+import type { Action } from './action.ts';
 import type { AttachmentState } from './hotplug.ts';
 import { isAttached } from './live.ts';
 import type { Caches } from './observe.ts';
-import type { Action } from './plan.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
 import { refusalOf, type Wait } from './waiting.ts';
 

@@ -2,9 +2,9 @@
 import { LIVE_FEATURE } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { Pod } from '../kube/resources.ts';
+import type { Action } from './action.ts';
 import { isHeard } from './contact.ts';
 import { liveMachine } from './live.ts';
-import type { Action } from './plan.ts';
 import type { World } from './world.ts';
 
 /** Milliseconds until a launcher that has not said that it knows is told again. */

@@ -3,16 +3,9 @@
  * was carried out gives an empty one.
  */
 import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
-import type { CommandName } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachine, VirtualMachineStatus } from '../../crds/virtual-machine.ts';
-import type {
-  VirtualMachineOperation,
-  VirtualMachineOperationStatus,
-} from '../../crds/virtual-machine-operation.ts';
-import type { VirtualMachineRestoreStatus } from '../../crds/virtual-machine-restore.ts';
-import type { Draft } from '../kube/object.ts';
-import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+import type { Lease } from '../kube/resources.ts';
 import { planOperations, planOrphans, type Situation } from '../operation/progress.ts';
 import {
   holderKey,
@@ -23,7 +16,7 @@ import {
   vmOfLauncher,
 } from '../ownership/claim-lease.ts';
 import { planRestores, type RestoreSituation } from '../restore/plan.ts';
-import type { StoredRestore } from '../snapshot/resources.ts';
+import type { Steps } from './action.ts';
 import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { type Growth, planGrowth } from './growth.ts';
@@ -47,30 +40,6 @@ import { type Stage, stageOf } from './stage.ts';
 import { nextIncarnation, start } from './start.ts';
 import type { Wait } from './waiting.ts';
 import type { World } from './world.ts';
-
-export type Action =
-  | { type: 'CreateClaim'; claim: Draft<PersistentVolumeClaim> }
-  | { type: 'GrowClaim'; claim: PersistentVolumeClaim; size: string }
-  | { type: 'SetClaimOwner'; claim: PersistentVolumeClaim; owners: readonly object[] }
-  /** The disk in the claim needs its image no more. */
-  | { type: 'LetGoOfBase'; claim: PersistentVolumeClaim }
-  | { type: 'TakeLease'; lease: Draft<Lease>; replaces: Lease | undefined }
-  | { type: 'CreatePod'; pod: Draft<Pod> }
-  /** The pod through which a disk is plugged into the running machine. */
-  | { type: 'CreateAttachment'; disk: string; pod: Draft<Pod> }
-  /** Ends the launcher: the kubelet gives the guest `graceSeconds`, or what the pod says. */
-  | { type: 'DeletePod'; pod: Pod; graceSeconds: number | undefined }
-  /** Writes down what the running machine is to be from now on, and tells its launcher. */
-  | { type: 'ChangeMachine'; pod: Pod; machine: MachineDescription }
-  /** Tells a launcher that has not yet said that it knows. */
-  | { type: 'TellMachine'; podUID: string; machine: MachineDescription }
-  /** These holders give it back. */
-  | { type: 'ReleaseLease'; lease: Lease; holders: readonly string[] }
-  | { type: 'DropFinalizer'; pod: Pod }
-  | { type: 'Command'; podUID: string; name: CommandName; operation: VirtualMachineOperation }
-  | { type: 'UpdateOperation'; operation: VirtualMachineOperation; status: VirtualMachineOperationStatus }
-  | { type: 'UpdateRestore'; restore: StoredRestore; status: VirtualMachineRestoreStatus }
-  | { type: 'DeleteOperation'; operation: VirtualMachineOperation };
 
 /** What was decided about a VM that exists; its status is computed from this. */
 export interface Decision {
@@ -98,15 +67,9 @@ export interface Decision {
   wait: Wait | undefined;
 }
 
-export interface Plan {
-  /** In this order; the first that fails ends the reconcile. */
-  actions: Action[];
-  /** Only when the status that records what they erase is stored. */
-  afterStatus: Action[];
+export interface Plan extends Steps {
   /** Absent: the VM is gone. */
   decision: Decision | undefined;
-  /** Milliseconds after which time alone may change something. */
-  after: number | undefined;
 }
 
 /** Milliseconds after which a command that was not answered is sent again. */

@@ -15,11 +15,11 @@ import {
   vmOfLauncher,
   vmsOfLease,
 } from '../ownership/claim-lease.ts';
+import type { Action, Steps } from './action.ts';
 import { attachmentsOf } from './attachments.ts';
 import { type ClaimsPlan, diskClaims } from './claims.ts';
 import { layersPod } from './layers-pod.ts';
 import { podName } from './names.ts';
-import type { Action, Plan } from './plan.ts';
 import { launcherPod } from './pod.ts';
 import type { CrashLoop } from './power.ts';
 import type { Resolved } from './resolve.ts';
@@ -36,7 +36,7 @@ interface Start {
 }
 
 /** Takes the claims and creates the pod, or says what has to come first. */
-export function start(world: World, vm: VirtualMachine, input: Start, plan: Plan): Wait | undefined {
+export function start(world: World, vm: VirtualMachine, input: Start, plan: Steps): Wait | undefined {
   const { claims, crashLoop, wanted } = input;
   const attached = attachmentsOf(world).find(({ end }) => !end);
   if (attached) {

@@ -14,8 +14,8 @@ import {
 } from '../../operator/kube/resources.ts';
 import { createLogger } from '../../operator/log.ts';
 import { virtualmachinerestores, virtualmachinesnapshots } from '../../operator/snapshot/resources.ts';
+import type { Action } from '../../operator/virtual-machine/action.ts';
 import { carryOut, type Hands, writeStatus } from '../../operator/virtual-machine/apply.ts';
-import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { virtualmachineoperations, virtualmachines } from '../../operator/virtual-machine/resources.ts';
 import { type ServerWithCrds, startServerWithCrds } from './support/crds.ts';
 import { createLauncherPod } from './support/pods.ts';

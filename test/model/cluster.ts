@@ -17,8 +17,8 @@ import {
   leaseWithout,
   vmsOfLease,
 } from '../../operator/ownership/claim-lease.ts';
+import type { Action } from '../../operator/virtual-machine/action.ts';
 import { launcherOfHolder } from '../../operator/virtual-machine/attachments.ts';
-import type { Action } from '../../operator/virtual-machine/plan.ts';
 import { planVirtualMachine } from '../../operator/virtual-machine/plan.ts';
 import { statusOf } from '../../operator/virtual-machine/status.ts';
 import type { LauncherContact, World } from '../../operator/virtual-machine/world.ts';
@@ -255,9 +255,7 @@ export class ModelCluster {
       silentNodes: new Map<string, string>(),
       operations: [...seen.operations.values()].filter((each) => each.spec.virtualMachine === name),
       contacts: this.contacts,
-      attachments: [...seen.pods.values()].filter(
-        (pod) => pod.metadata.labels?.[LABEL.attachment] === name,
-      ),
+      attachments: [...seen.pods.values()].filter((pod) => pod.metadata.labels?.[LABEL.attachment] === name),
       exporters: new Map([...this.running].map((uid) => [uid, true])),
       attachmentWarnings: [],
       warnings: [],
