@@ -10,10 +10,11 @@ import { ApiError } from '../../operator/kube/errors.ts';
 import { fromKubeconfig } from '../../operator/kube/kubeconfig.ts';
 import { pods } from '../../operator/kube/resources.ts';
 import { createTransport, type Transport } from '../../operator/kube/transport.ts';
+import { attachmentPod } from '../../operator/virtual-machine/attachment-pod.ts';
 import { describeMachine } from '../../operator/virtual-machine/machine.ts';
 import { launcherPod } from '../../operator/virtual-machine/pod.ts';
 import { resolve } from '../../operator/virtual-machine/resolve.ts';
-import { aVm } from '../../operator/virtual-machine/testing.ts';
+import { aPod, aVm } from '../../operator/virtual-machine/testing.ts';
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts';
 import { kubectl } from '../cluster/kubectl.ts';
 import { chartObjects } from './support/chart.ts';
@@ -50,6 +51,12 @@ function launcher(accelerator: 'kvm' | 'tcg' = 'kvm'): AnyPod {
       { name: 'root', source: { blank: {} }, claim: { size: '1Gi' } },
       { name: 'raw', source: { claim: { name: 'data' } } },
       { name: 'tools', source: { containerImage: { image: 'tools:1', overlaySize: '100Mi' } } },
+      { name: 'config', source: { configMap: { name: 'app' } } },
+      { name: 'keys', source: { secret: { secretName: 'app-keys' } } },
+      {
+        name: 'pod',
+        source: { downwardAPI: { fields: [{ path: 'a', fieldRef: { fieldPath: 'metadata.labels' } }] } },
+      },
     ],
     cloudInit: { userDataSecretRef: { name: 'web-user-data' } },
     resources: { limits: { cpu: '2', memory: '1Gi' } },
@@ -113,6 +120,32 @@ function mover(
     },
   };
   return structuredClone(moverPod(world, image, claim('image-debian', 'Filesystem'), 1));
+}
+
+/** The pod that the operator makes for a disk that comes while the VM runs. */
+function attachment(volumeMode = 'Filesystem'): AnyPod {
+  const claim = { metadata: { name: 'web-data', namespace: 'default', uid: 'c', resourceVersion: '1' } };
+  return structuredClone(
+    attachmentPod({
+      vm: aVm(),
+      launcher: aPod(1, { spec: { containers: [], nodeName: 'worker-1' } }),
+      incarnation: 1,
+      attempt: 1,
+      disk: {
+        ...{ name: 'data', device: 'disk', bus: 'virtio', serial: 'data', readOnly: false },
+        backend: { type: 'file', path: '/disks/data/disk.img', format: 'raw' },
+      },
+      claim: { ...claim, spec: { volumeMode } },
+      base: undefined,
+      graceSeconds: 30,
+      defaults: {
+        launcherImage: 'vmstead/launcher:test',
+        launcherImagePullPolicy: 'IfNotPresent',
+        defaultMachineType: 'pc-q35-10.0',
+        channel: undefined,
+      },
+    }),
+  );
 }
 
 /** What the API server says to a write that stores nothing: `accepted`, or its refusal. */
@@ -321,6 +354,43 @@ describe('the operator may not create a mover pod with', () => {
     change(pod);
     expect(await create(operator, pod)).toMatch(message);
     expect(await create(stranger, pod)).toBe('accepted');
+  });
+});
+
+describe('the operator may create an attachment pod', () => {
+  it.each(['Filesystem', 'Block'])('of a claim of mode %s', async (mode) => {
+    expect(await create(operator, attachment(mode))).toBe('accepted');
+  });
+
+  it.each([
+    ['no attempt', (pod) => delete pod.metadata.labels['vmstead.io/attempt'], /has the labels/],
+    ["a VM's label too", (pod) => (pod.metadata.labels['vmstead.io/vm'] = 'web'), /has the labels/],
+    [
+      'the VM as its owner',
+      (pod) => (pod.metadata.ownerReferences[0].kind = 'VirtualMachine'),
+      /controlled by/,
+    ],
+    ["another VM's launcher", (pod) => (pod.metadata.ownerReferences[0].name = 'vm-db-1'), /controlled by/],
+    [
+      "another life's launcher",
+      (pod) => (pod.metadata.labels['vmstead.io/incarnation'] = '2'),
+      /controlled by/,
+    ],
+    ['the name of a launcher', (pod) => (pod.metadata.name = 'vm-web-2'), /controlled by/],
+    [
+      "a launcher's command",
+      setContainer({ command: ['/usr/bin/tini', '--', '/usr/lib/vmstead/supervise'] }),
+      /own command/,
+    ],
+    ['a node of its choice', setPod({ nodeName: 'worker-1' }), /placed by the scheduler/],
+    ['a Secret', addVolume({ secret: { secretName: 's' } }), /volumes of a launcher pod/],
+    ['an image', addVolume({ image: { reference: 'a:1' } }), /volumes of a launcher pod/],
+    ['hostPath', addVolume({ hostPath: { path: '/' } }), /volumes of a launcher pod/],
+    ['root', secure({ runAsUser: 0, runAsNonRoot: false }), /user and group 107/],
+  ] as [string, (pod: AnyPod) => void, RegExp][])('but not with %s', async (_name, change, message) => {
+    const pod = attachment();
+    change(pod);
+    expect(await create(operator, pod)).toMatch(message);
   });
 });
 

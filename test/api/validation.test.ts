@@ -148,12 +148,12 @@ describe('sizes', () => {
 describe('disks', () => {
   it('need one source', async () => {
     expect(await disk({ source: {} })).toMatchInlineSnapshot(
-      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image or containerImage"`,
+      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image, containerImage, ephemeral, configMap, secret, downwardAPI or sysprep"`,
     );
     expect(
       await disk({ source: { blank: {}, claim: { name: 'x' } }, claim: { size: '1Gi' } }),
     ).toMatchInlineSnapshot(
-      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image or containerImage"`,
+      `"spec.disks[0].source: Invalid value: must have exactly one of claim, blank, image, containerImage, ephemeral, configMap, secret, downwardAPI or sysprep"`,
     );
     expect(await disk({ source: { image: { name: 'debian' } } })).toBe('accepted');
     expect(await disk({ source: { image: { name: 'debian' } }, claim: {} })).toBe('accepted');

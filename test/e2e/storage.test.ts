@@ -97,6 +97,44 @@ describe('a block claim', () => {
   });
 });
 
+describe('several VMs and one claim', () => {
+  test('write to it where all of them share it; files become a disk; who wants it alone waits', async () => {
+    await fillClaim(bed, 'common', 16, { storageClassName: 'shared', accessModes: ['ReadWriteMany'] });
+    const common = { ...claimDisk('common', 'common'), shareable: true };
+    const config = { name: 'config', source: { configMap: { name: 'app', volumeLabel: 'OEMDRV' } } };
+    const field = { path: 'tier', fieldRef: { fieldPath: "metadata.labels['tier']" } };
+    const fields = { name: 'fields', source: { downwardAPI: { fields: [field] } } };
+    const disks = { one: [common, config, fields], two: [common] };
+    await bed.apply(
+      tinyVm('one', { disks: disks.one, labels: { tier: 'web' } }),
+      tinyVm('two', { disks: disks.two }),
+    );
+    await bed.untilCondition('one', 'Ready', 'False ConfigMapNotFound');
+    const data = { 'ks.cfg': 'from the map' };
+    await bed.apply({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name: 'app' }, data });
+    // The kubelet looks for it again after up to two minutes.
+    for (const name of ['two', 'one']) await bed.untilUp(name, { timeout: 240_000 });
+    await bed.typeInto(
+      'one',
+      'mkdir -p /a /b; mount -o ro /dev/vdb /a; mount -o ro /dev/vdc /b; echo it has $(cat /a/ks.cfg), $(cat /b/tier)',
+    );
+    await bed.untilLog('one', 'reads its files', (log) => /^it has from the map, web/m.test(log));
+    await bed.typeInto('one', 'fill /dev/vda 4');
+    await bed.untilLog('one', 'has written', (log) => log.includes('VMSTEAD-FILL /dev/vda mib=4 ok'));
+    await bed.typeInto('two', 'verify /dev/vda 4');
+    await bed.untilLog('two', 'finds it', (log) => log.includes('VMSTEAD-VERIFY /dev/vda mib=4 same'));
+
+    await bed.apply(tinyVm('alone', { disks: [claimDisk('common', 'common')] }));
+    const waits = await bed.untilCondition('alone', 'Ready', 'False ClaimInUse');
+    expect(condition(waits, 'Ready')?.message).toMatch(
+      /PersistentVolumeClaim common of disk common is shared by VirtualMachine (one|two) \(pod vm-(one|two)-1\); stop that VM, or give this one another claim\. Several VMs may/,
+    );
+    for (const name of ['alone', 'one', 'two']) await bed.delete(name);
+    for (const name of ['alone', 'one', 'two']) await bed.untilGone(name);
+    await bed.kubectl('delete', 'pvc', 'common');
+  });
+});
+
 describe('a claim without a disk in it', () => {
   test('is told of by name', async () => {
     await bed.apply(

@@ -176,17 +176,22 @@ test('a shareable disk, in a file and on a device: two write to it, and one that
     await first.guestSays(UP, 1, 60);
     await using second = await Launcher.start(machine('', { disks: common }), options);
     await second.guestSays(UP, 1, 60);
-    const device = (name: string) => `/dev/${name}`;
     for (const [writer, reader, name] of [
       [first, second, 'vda'],
       [second, first, 'sda'],
     ] as const) {
-      const wait = `until [ -b ${device(name)} ]; do sleep 0.1; done; `;
-      await writer.typeIntoConsole(`${wait}fill ${device(name)} 4`);
+      const wait = `until [ -b /dev/${name} ]; do sleep 0.1; done; `;
+      await writer.typeIntoConsole(`${wait}fill /dev/${name} 4`);
       await writer.guestSays(new RegExp(`VMSTEAD-FILL /dev/${name} mib=4 ok`), 1, 60);
-      await reader.typeIntoConsole(`${wait}verify ${device(name)} 4`);
+      await reader.typeIntoConsole(`${wait}verify /dev/${name} 4`);
       await reader.guestSays(new RegExp(`VMSTEAD-VERIFY /dev/${name} mib=4 same`), 1, 60);
     }
+    // The device is thin as well: what the guest discards is room on the storage again.
+    const blocks = async () => (await stat(device)).blocks * 512;
+    expect(await blocks()).toBeGreaterThanOrEqual(4 * MIB);
+    await first.typeIntoConsole('sync; blkdiscard /dev/sda; echo discarded');
+    await first.guestSays(/^discarded/m, 1, 60);
+    await expect.poll(blocks, { timeout: 30_000 }).toBeLessThan(MIB);
     await using third = await Launcher.start(machine('', { disks: [fileDisk('data')] }), { guest, disks });
     expect((await third.ended()).message).toMatchObject({ result: 'DiskBusy' });
   } finally {

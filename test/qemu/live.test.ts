@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MachineDisk } from '../../crds/machine-description.ts';
 import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
+import { DISK_SECTOR, makeBootableCd } from './support/bootable-cd.ts';
 import { TestOperator } from './support/channel.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
@@ -107,6 +108,41 @@ test('media go out and in; a guest that holds its tray is asked first', { timeou
   const media = () => operator.report?.disks?.map((disk) => disk.media);
   await expect.poll(media, { timeout: 60_000 }).toEqual(drives.map(() => 'Empty'));
   expect(problems()).toEqual([]);
+});
+
+test('an installation from a CD-ROM: blank disk, boot order, eject while it runs, and the disk boots', {
+  timeout: 240_000,
+}, async () => {
+  const disks = join(folder, 'install');
+  await mkdir(join(disks, 'installer'), { recursive: true });
+  const bytes = await makeBootableCd(guest.disk, join(disks, 'installer', 'disk.img'));
+  await using operator = await TestOperator.start(gateway, folder);
+  const root: MachineDisk = { ...fileDisk('root', 64 * MIB), bootIndex: 1 };
+  const cd: MachineDisk = {
+    ...fileDisk('installer'),
+    ...{ device: 'cdrom', bus: 'sata', readOnly: true, bootIndex: 2 },
+    backend: { type: 'file', path: '/disks/installer/disk.img', format: 'raw' },
+  };
+  const { address, serverName, caCertificate } = operator;
+  const channel = { addresses: [address], serverName, caCertificate };
+  const { kernel: _, ...description } = machine('', { disks: [root, cd], channel, memoryMiB: 256 });
+  await using launcher = await Launcher.start(description, {
+    guest,
+    disks,
+    docker: [`--network=${NETWORK}`],
+    prepare: (etc) => copyFile(join(folder, 'token'), join(etc, 'token')),
+  });
+  await launcher.guestSays(UP, 1, 100);
+  const copy = `dd if=/dev/sr0 of=/dev/vda bs=2048 skip=${DISK_SECTOR} count=${bytes / 2048} oflag=direct`;
+  await launcher.typeIntoConsole(
+    `until [ -b /dev/sr0 ]; do sleep 0.1; done; ${copy} 2>/dev/null; sync; echo installed $?`,
+  );
+  await launcher.guestSays(/^installed 0/m, 1, 100);
+  operator.send({ type: 'machine', revision: 1, disks: [root, { ...cd, ejected: true }] });
+  await expect.poll(() => operator.report?.disks?.[1]?.media, { timeout: 60_000 }).toBe('Empty');
+  await launcher.typeIntoConsole('reboot');
+  const ids = await launcher.guestSays(UP, 2, 100);
+  expect(ids[0]?.[1]).not.toBe(ids[1]?.[1]);
 });
 
 test('a disk grows with its claim and its volume, without a reboot', { timeout: 240_000 }, async () => {

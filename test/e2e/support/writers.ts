@@ -1,5 +1,5 @@
 /**
- * Counts who writes to a disk, without asking any part of Vmstead: every QEMU process on every node, by the
+ * Counts who writes to a disk, without asking any part of Vmstead: every QEMU and qemu-storage-daemon on every node, by the
  * files and devices that it holds open for writing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -11,6 +11,8 @@ export interface Writer {
   /** The same for one disk however it is reached: device numbers of a device, else file system and inode. */
   disk: string;
   path: string;
+  /** QEMU was told that others write to a disk of its VM as well. */
+  shares: boolean;
 }
 
 /**
@@ -18,11 +20,12 @@ export interface Writer {
  * process for each file of each process would be half a core.
  */
 const SCRIPT = `
-for pid in $(find /proc/[0-9]*/exe -maxdepth 0 -lname '*qemu-system*' 2> /dev/null | cut -d / -f 3); do
+for pid in $(find /proc/[0-9]*/exe -maxdepth 0 \\( -lname '*qemu-system*' -o -lname '*qemu-storage-daemon*' \\) 2> /dev/null | cut -d / -f 3); do
+  shares=no; grep -qsF '"share-rw":true' /proc/$pid/cmdline && shares=yes
   for fd in $(find /proc/$pid/fd -maxdepth 1 -lname '/*' -printf '%f ' 2> /dev/null); do
     while read -r key flags; do [[ $key != flags: ]] || break; done 2> /dev/null < /proc/$pid/fdinfo/$fd || continue
     case $flags in *1|*2) ;; *) continue;; esac
-    stat -L -c "$pid|%F|%d:%i|%t:%T|$(readlink /proc/$pid/fd/$fd)" /proc/$pid/fd/$fd 2> /dev/null
+    stat -L -c "$pid|$shares|%F|%d:%i|%t:%T|$(readlink /proc/$pid/fd/$fd)" /proc/$pid/fd/$fd 2> /dev/null
   done
 done; true`;
 
@@ -32,10 +35,9 @@ export async function writersOn(node: NodeHandle): Promise<Writer[]> {
   return stdout
     .split('\n')
     .map((line) => line.split('|'))
-    .flatMap(([pid, type, inode, device, path]) => {
-      if (type === 'block special file') return [{ pid: Number(pid), disk: `device ${device}`, path: path! }];
-      if (type === 'regular file') return [{ pid: Number(pid), disk: `inode ${inode}`, path: path! }];
-      return [];
+    .flatMap(([pid, shares, type, inode, device, path = '']) => {
+      const disk = { 'block special file': `device ${device}`, 'regular file': `inode ${inode}` }[type ?? ''];
+      return disk === undefined ? [] : [{ pid: Number(pid), shares: shares === 'yes', disk, path }];
     })
     .map((writer) => ({ ...writer, node: node.name }));
 }
@@ -45,6 +47,7 @@ function conflicts(writers: readonly Writer[]): string[] {
   const byDisk = Map.groupBy(writers, ({ disk }) => disk);
   return [...byDisk.values()]
     .filter((list) => new Set(list.map(({ node, pid }) => `${node}/${pid}`)).size > 1)
+    .filter((list) => !list.every(({ shares }) => shares))
     .map((list) => {
       const who = list.map(({ node, pid }) => `${pid} on ${node}`).join(' and ');
       return `QEMU ${who} write to the same disk ${list[0]!.path} (${list[0]!.disk})`;
