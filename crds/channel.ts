@@ -85,6 +85,9 @@ export type LauncherReport = z.infer<typeof launcherReport>;
 /** Of a launcher that changes a machine while it runs. */
 export const LIVE_FEATURE = 'live';
 
+/** Of a launcher that takes disks from attachment pods, also from another one in the place of the first. */
+export const PLUG_FEATURE = 'plug';
+
 /** Of a launcher that takes snapshots. */
 export const SNAPSHOT_FEATURE = 'snapshots';
 
@@ -96,8 +99,8 @@ export const upMessage = z.discriminatedUnion('type', [
     type: z.literal('hello'),
     protocol: z.literal(1),
     launcherVersion: text,
-    /** Absent: a launcher. A mover's incarnation is the number of its attempt. */
-    kind: z.enum(['launcher', 'mover']).optional(),
+    /** Absent: a launcher. The incarnation of the others is the number of their attempt. */
+    kind: z.enum(['launcher', 'mover', 'attachment']).optional(),
     incarnation: z.int(),
     /** Times that the launcher process was started again in this pod. */
     restarts: z.int(),
@@ -107,6 +110,8 @@ export const upMessage = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('report'), report: launcherReport }),
   /** In the place of reports, from a mover. */
   z.strictObject({ type: z.literal('progress'), progress: moverProgress }),
+  /** In the place of reports, from an attachment pod: whether its disk can be reached now. */
+  z.strictObject({ type: z.literal('attachment'), exporting: z.boolean() }),
   z.strictObject({ type: z.literal('heartbeat') }),
   z.strictObject({
     type: z.literal('result'),
@@ -115,6 +120,9 @@ export const upMessage = z.discriminatedUnion('type', [
   }),
 ]);
 export type UpMessage = z.infer<typeof upMessage>;
+
+/** Of TLS-PSK, as both ends of an attachment know it. */
+const attachmentKey = z.string().regex(/^[0-9a-f]{64}$/);
 
 export const downMessage = z.discriminatedUnion('type', [
   /** Carried out at most once for each id, also by a launcher that was restarted in between. */
@@ -125,7 +133,7 @@ export const downMessage = z.discriminatedUnion('type', [
     revision: z.int(),
     disks: z.array(machineDisk).max(64),
     /** Hexadecimal keys of attached disks, by name: in no object of the API, and each good for one attachment. */
-    keys: z.record(text, z.string().regex(/^[0-9a-f]{64}$/)).optional(),
+    keys: z.record(text, attachmentKey).optional(),
   }),
   /** Answered by a result when it is done; what is done already is no error. Needs SNAPSHOT_FEATURE. */
   z.strictObject({
@@ -135,6 +143,8 @@ export const downMessage = z.discriminatedUnion('type', [
     /** UID of a snapshot to let go of. */
     forget: text.optional(),
   }),
+  /** To an attachment pod: name and hexadecimal key of its export. */
+  z.strictObject({ type: z.literal('export'), name: text, key: attachmentKey }),
   /** The VM belongs to another launcher, or to none: stop at once. */
   z.strictObject({ type: z.literal('disowned'), reason: text }),
   /** Echo of a heartbeat: a launcher that hears none for HEARTBEAT_DEADLINE dials again. */

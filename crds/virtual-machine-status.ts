@@ -68,6 +68,17 @@ const disk = z.strictObject({
       copied: words('Part of the image that is copied, such as 40%.').optional(),
     }),
   ).optional(),
+  attachment: described(
+    'How the disk is a part of the machine that runs.',
+    z.strictObject({
+      state: described(
+        'InPod: mounted by the launcher pod. Hotplugged: it came while the VM runs, through the pod podName. Attaching, Detaching: on its way.',
+        z.enum(['InPod', 'Attaching', 'Hotplugged', 'Detaching']),
+      ),
+      podName: words('The pod that has the claim and exports it to the launcher.').optional(),
+      message: words('What is done or waited for.').optional(),
+    }),
+  ).optional(),
   problem: words('Why something that the spec says of the disk is not so yet.').optional(),
 });
 

@@ -109,12 +109,13 @@ async function text(path: string): Promise<string> {
 
 /** The programs of an image below /usr/lib/vmstead. */
 async function programs(
-  ...names: ('operator' | 'launcher' | 'mover' | 'agent' | 'prove' | 'uninstall')[]
+  ...names: ('operator' | 'launcher' | 'mover' | 'attachment' | 'agent' | 'prove' | 'uninstall')[]
 ): Promise<ContextFile[]> {
   const entries = {
     operator: 'operator/main.ts',
     launcher: 'launcher/main.ts',
     mover: 'mover/main.ts',
+    attachment: 'launcher/attachment/main.ts',
     agent: 'agent/main.ts',
     prove: 'agent/prove.ts',
     uninstall: 'operator/uninstall.ts',
@@ -147,6 +148,22 @@ const CONSOLE: ContextFile = {
 const MOVER: ContextFile = {
   path: 'vmstead/mover',
   content: '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=1 /usr/lib/vmstead/mover.cjs\n',
+  executable: true,
+};
+
+/** What an attachment's pod runs. */
+const ATTACHMENT: ContextFile = {
+  path: 'vmstead/attachment',
+  content:
+    '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=1 --optimize-for-size /usr/lib/vmstead/attachment.cjs\n',
+  executable: true,
+};
+
+/** What `kubectl vm export` runs there. */
+const EXPORT: ContextFile = {
+  path: 'vmstead/export',
+  content:
+    '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=4 /usr/lib/vmstead/launcher.cjs export "$@"\n',
   executable: true,
 };
 
@@ -191,7 +208,14 @@ export async function buildImages(options: BuildOptions = {}): Promise<Images> {
     programs('operator', 'uninstall').then((files) =>
       buildImage({ name: 'operator', files, buildArgs: { BASE: base }, inputs: [] }, workshop),
     ),
-    Promise.all([programs('launcher', 'mover'), script('launcher/supervise'), CONSOLE, MOVER]).then((files) =>
+    Promise.all([
+      programs('launcher', 'mover', 'attachment'),
+      script('launcher/supervise'),
+      CONSOLE,
+      EXPORT,
+      MOVER,
+      ATTACHMENT,
+    ]).then((files) =>
       buildImage({ name: 'launcher', files: files.flat(), buildArgs: { BASE: qemu }, inputs: [] }, workshop),
     ),
     Promise.all([programs('agent', 'prove'), script('agent/prover')]).then((files) =>

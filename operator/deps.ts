@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { Exporters } from './channel/exporters.ts';
 import type { MoverRegistry } from './channel/movers.ts';
 import type { LauncherRegistry } from './channel/registry.ts';
 import type { OperatorConfig } from './config.ts';
@@ -37,6 +38,9 @@ export interface OperatorDeps {
   readonly launcherPods: Cache<Pod>;
   readonly launchers: LauncherRegistry;
   readonly movers: MoverRegistry;
+  readonly exporters: Exporters;
+  /** Hexadecimal key of the export of an attachment pod, by the pod's UID: the same from every replica. */
+  readonly attachmentKey: (podUid: string) => string;
   readonly channel: ChannelEndpoint;
   readonly events: EventRecorder;
   readonly metrics: KubeMetrics;

@@ -24,10 +24,12 @@ interface ChannelOptions {
   tokenPath: string;
   hello: Extract<UpMessage, { type: 'hello' }>;
   log: Log;
-  /** What is true now: a launcher's report, or a mover's progress. */
-  report: () => Extract<UpMessage, { type: 'report' | 'progress' }>;
+  /** What is true now: a launcher's report, a mover's progress, or whether an attachment pod exports. */
+  report: () => Extract<UpMessage, { type: 'report' | 'progress' | 'attachment' }>;
   /** How the disks are to be now; absent where nothing can be changed. */
   machine?: (message: Extract<DownMessage, { type: 'machine' }>) => void;
+  /** Name and key of an attachment pod's export. */
+  export?: (message: Extract<DownMessage, { type: 'export' }>) => void;
   /** Rejects with a VmsteadError for the person who asked. */
   command: (id: string, name: CommandName) => Promise<void>;
   /** Rejects like `command`. Absent where there are no disks. */
@@ -143,6 +145,7 @@ export class ChannelClient {
     } else if (message.type === 'snapshot') {
       void this.answer(message.id, async () => this.options.snapshot?.(message.take, message.forget));
     } else if (message.type === 'machine') this.options.machine?.(message);
+    else if (message.type === 'export') this.options.export?.(message);
   }
 
   private async answer(id: string, task: () => Promise<void>): Promise<void> {

@@ -106,7 +106,13 @@ export interface QmpCommands {
   device_del: Call<{ id: string }, Nothing>;
   'object-add': Call<Record<string, unknown> & { 'qom-type': string; id: string }, Nothing>;
   'object-del': Call<{ id: string }, Nothing>;
+  'qom-set': Call<{ path: string; property: string; value: string }, Nothing>;
   'qom-list': Call<{ path: string }, { name: string; type: string }[]>;
+  'qom-get': Call<{ path: string; property: string }, unknown>;
+  'nbd-server-start': Call<{ addr: { type: 'unix'; data: { path: string } } }, Nothing>;
+  'nbd-server-stop': Call<Nothing, Nothing>;
+  'block-export-add': Call<{ type: 'nbd'; id: string; 'node-name': string; name: string }, Nothing>;
+  'block-export-del': Call<{ id: string; mode: 'hard' }, Nothing>;
   'blockdev-set-active': Call<{ active: boolean }, Nothing>;
   transaction: Call<
     { actions: { type: 'blockdev-snapshot'; data: { node: string; overlay: string } }[] },

@@ -16,7 +16,7 @@ export interface Incoming {
 
 /** Sets the layers into the prepared disks. Throws DiskUnusable. */
 export function prepareLayers(
-  description: MachineDescription,
+  description: Pick<MachineDescription, 'disks' | 'restore'>,
   disks: readonly (PreparedDisk | null)[],
 ): { disks: (PreparedDisk | null)[]; incoming: Incoming | undefined } {
   const store = new LayerStore(description);

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import type { MachineDisk } from '../../crds/machine-description.ts';
 import type { RestoreReport } from '../../crds/snapshot-order.ts';
 import { errno } from '../errno.ts';
+import type { ExportRecord } from '../export/moment.ts';
 import type { PreparedDisk } from '../machine/host.ts';
 import type { Incoming } from '../snapshot/at-start.ts';
 import type { Ending } from './ending.ts';
@@ -29,7 +30,7 @@ export interface LifeRecord {
   disks?: (PreparedDisk | null)[];
   /** What the disks are to be since the machine was changed while it runs. */
   machine?: { revision: number; disks: MachineDisk[] };
-  /** Keys of attached disks, and the hotplug ports that they are in, by name. */
+  /** Keys of attached disks' present exporters, and the hotplug ports that they are in, by name. */
   attached?: Record<string, { key: string; port?: number }>;
   /** Of the last error that stopped the guest. */
   ioError?: { disk: number; noSpace: boolean };
@@ -37,6 +38,8 @@ export interface LifeRecord {
   snapshot?: { uid: string; paused: boolean };
   /** The guest's file systems may be frozen by us. */
   frozen?: boolean;
+  /** A disk that is being exported, and what stands between it and the guest for that. */
+  export?: ExportRecord;
   /** The memory that QEMU was started to wait for. */
   incoming?: Incoming;
   /** What this life of the VM began with. */
@@ -84,7 +87,7 @@ export class Life {
     this.save();
   }
 
-  forget(...names: ('snapshot' | 'frozen' | 'incoming')[]): void {
+  forget(...names: ('snapshot' | 'frozen' | 'incoming' | 'export')[]): void {
     for (const name of names) delete this.record[name];
     this.save();
   }

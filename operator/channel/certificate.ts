@@ -19,6 +19,8 @@ const BACKDATE_MS = DAY_MS;
 export interface ChannelCertificate extends KeyPair {
   /** Goes into every machine description: a launcher trusts this and nothing else. */
   readonly authority: string;
+  /** What keys of attachments are made from; it stays for as long as the authority does. */
+  readonly attachmentSecret: string;
 }
 
 export interface CertificateOptions {
@@ -42,7 +44,8 @@ export async function ensureCertificate(options: CertificateOptions): Promise<Ch
     const secret = await orNotFound(client.get(secrets, ref));
     const authority = usableAuthority(secret, now);
     const server = authority && usableServer(secret, authority, dnsNames, now);
-    if (authority && server) return { authority: authority.certificate, ...server };
+    if (authority && server)
+      return { authority: authority.certificate, attachmentSecret: authority.key, ...server };
 
     const next = renew(authority, dnsNames, now);
     const data = {
@@ -65,7 +68,8 @@ export async function ensureCertificate(options: CertificateOptions): Promise<Ch
         { secret: ref.name, newAuthority: authority === undefined },
         'channel: issued a certificate for the launchers to trust',
       );
-      return { authority: next.authority.certificate, ...next.server };
+      const { certificate, key } = next.authority;
+      return { authority: certificate, attachmentSecret: key, ...next.server };
     } catch (error) {
       if (!isConflict(error) && !isAlreadyExists(error)) throw error;
     }

@@ -23,6 +23,12 @@ export interface MoverIdentity extends PodIdentity {
   readonly image: string;
 }
 
+/** A pod that we made as the attachment of a disk. */
+export interface AttachmentIdentity extends PodIdentity {
+  /** Name of the VirtualMachine whose disk it exports, in the same namespace. */
+  readonly vm: string;
+}
+
 export type TokenVerdict = { readonly pod: PodIdentity } | { readonly refused: string };
 
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
@@ -72,11 +78,12 @@ export function claimedPod(token: string): PodIdentity | undefined {
 export type Authorization =
   | { readonly launcher: LauncherIdentity }
   | { readonly mover: MoverIdentity }
+  | { readonly attachment: AttachmentIdentity }
   /** The pod object is gone, or another one has its name: proved by a live read. */
   | { readonly gone: string }
   | { readonly stranger: string };
 
-/** Decides whether a pod is a launcher or a mover of ours; throws when the API server cannot be asked. */
+/** Decides whether a pod is a launcher, a mover or an attachment of ours; throws when the API server cannot be asked. */
 export type Authorize = (pod: PodIdentity) => Promise<Authorization>;
 
 /** Looks into the cache first and asks the API server about whatever is not there. */
@@ -100,6 +107,8 @@ export function authorizer(client: KubeClient, cached: (key: string) => Pod | un
       pod.metadata.ownerReferences?.some((owner) => owner.controller && owner.kind === kind);
     if (vm && controlledBy('VirtualMachine')) return { launcher: { ...identity, vm } };
     if (image && controlledBy('VirtualMachineImage')) return { mover: { ...identity, image } };
+    const attached = pod.metadata.labels?.[LABEL.attachment];
+    if (attached && controlledBy('Pod')) return { attachment: { ...identity, vm: attached } };
     return { stranger: `pod ${keyOf(ref)} is not a launcher of a VirtualMachine` };
   };
 }

@@ -6,6 +6,7 @@ import type { Logger } from 'pino';
 import { CHANNEL_PATH, CHANNEL_PROTOCOL } from '../../crds/channel.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { ChannelCertificate } from './certificate.ts';
+import type { Exporters } from './exporters.ts';
 import { type Authorization, type Authorize, claimedPod, reviewToken } from './identity.ts';
 import type { MoverRegistry } from './movers.ts';
 import type { LauncherRegistry } from './registry.ts';
@@ -25,6 +26,7 @@ export interface ChannelServerOptions {
   readonly certificate: ChannelCertificate;
   readonly registry: LauncherRegistry;
   readonly movers: MoverRegistry;
+  readonly exporters: Exporters;
   readonly authorize: Authorize;
   /** Whether this operator leads and knows the cluster; launchers are asked to come again otherwise. */
   readonly ready: () => boolean;
@@ -45,7 +47,7 @@ interface Refusal {
 }
 
 /** A pod that may speak with us. */
-type Ours = Extract<Authorization, { launcher: unknown } | { mover: unknown }>;
+type Ours = Extract<Authorization, { launcher: unknown } | { mover: unknown } | { attachment: unknown }>;
 
 const REASON = {
   401: 'Unauthorized',
@@ -104,6 +106,7 @@ export class ChannelServer {
     this.#server.closeAllConnections();
     this.#options.registry.closeAll('the operator stops');
     this.#options.movers.closeAll('the operator stops');
+    this.#options.exporters.closeAll('the operator stops');
   }
 
   #plain(request: IncomingMessage): Refusal {
@@ -135,7 +138,8 @@ export class ChannelServer {
     // Back into the stream what came with the request, so that the registry reads all of it.
     if (head.length > 0) socket.unshift(head);
     if ('launcher' in verdict) this.#options.registry.accept(verdict.launcher, socket);
-    else this.#options.movers.accept(verdict.mover, socket);
+    else if ('mover' in verdict) this.#options.movers.accept(verdict.mover, socket);
+    else this.#options.exporters.accept(verdict.attachment, socket);
   }
 
   async #judge(request: IncomingMessage): Promise<Refusal | Ours> {

@@ -148,6 +148,12 @@ export function unsupported(vm: VirtualMachine, { spec }: StoredSnapshot): strin
   if (spec.memory === 'Include' && vm.spec.state === undefined) {
     return 'The VM has no place for its memory: set spec.state of the VirtualMachine, with a size somewhat above its memory, and restart it.';
   }
+  const plugged = vm.status?.disks?.find(
+    ({ attachment }) => attachment !== undefined && attachment.state !== 'InPod',
+  );
+  if (plugged) {
+    return `Disk ${plugged.name} came while the VM runs, through a pod of its own, and is not among the disks of which a snapshot can be taken at one moment; restart the VM, or take the disk away, and make the snapshot anew.`;
+  }
   for (const { name, source, claim, readOnly, device, shareable } of vm.spec.disks ?? []) {
     if (device === 'cdrom' || readOnly || source === undefined) continue;
     if (shareable) {

@@ -1,15 +1,24 @@
 /** The VirtualMachine controller: observe → plan → apply → status, one key a VM. */
+import { LABEL } from '../../crds/api.ts';
 import type { OperatorDeps } from '../deps.ts';
 import { imageOfLabel } from '../image/observe.ts';
 import { Controller, type Outcome } from '../kube/controller.ts';
+import { pods } from '../kube/resources.ts';
 import type { SharedCaches } from '../shared-caches.ts';
 import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
-import { carryOut, GrowthRefusedError, type Hands, RefusedError, writeStatus } from './apply.ts';
+import {
+  AttachmentRefusedError,
+  carryOut,
+  GrowthRefusedError,
+  type Hands,
+  RefusedError,
+  writeStatus,
+} from './apply.ts';
 import { mayWait } from './calm.ts';
 import { FleetMetrics } from './fleet-metrics.ts';
 import { happenings } from './happenings.ts';
 import { NodeLeases } from './node-lease.ts';
-import { type Caches, observe, type Sources, vmOfLabel } from './observe.ts';
+import { attachmentCache, type Caches, observe, type Sources, vmOfLabel } from './observe.ts';
 import { earliest, type Plan, planVirtualMachine } from './plan.ts';
 import { virtualmachineoperations } from './resources.ts';
 import { sameStatus, statusOf } from './status.ts';
@@ -49,12 +58,14 @@ export function virtualMachineController(
     client: deps.client,
     caches,
     launchers: deps.launchers,
+    exporters: deps.exporters,
     nodeLeases: new NodeLeases(deps.client),
     defaults,
     listeningSince: startedNow(deps),
     now: () => deps.now().getTime(),
   };
-  const hands: Hands = { client: deps.client, caches, launchers: deps.launchers };
+  const { client, launchers, attachmentKey } = deps;
+  const hands: Hands = { client, caches, launchers, attachmentKey };
   const reconciler = new Reconciler(deps, sources, hands);
   const controller = new Controller({
     name: 'virtual-machine',
@@ -80,6 +91,7 @@ function makeCaches(deps: OperatorDeps, shared: SharedCaches): Caches {
       indexes: { vm: (each) => [`${each.metadata.namespace}/${each.spec.virtualMachine}`] },
     }),
     pods: deps.launcherPods,
+    attachments: deps.cache(pods, attachmentCache),
     claims: shared.claims,
     leases: shared.leases,
     nodes: shared.nodes,
@@ -127,6 +139,10 @@ function watchFor(controller: Controller, deps: OperatorDeps, caches: Caches): v
       return;
     for (const vm of caches.virtualMachines.list()) controller.enqueue(keyOf(vm));
   });
+  caches.attachments.onChange(({ metadata }) =>
+    controller.enqueue(`${metadata.namespace}/${metadata.labels?.[LABEL.attachment]}`),
+  );
+  deps.exporters.onChange(({ namespace, vm }) => controller.enqueue(`${namespace}/${vm}`));
   deps.launchers.onChange(({ namespace, vm }) => controller.enqueue(`${namespace}/${vm}`));
 }
 
@@ -163,6 +179,9 @@ class Reconciler {
       if (error instanceof RefusedError) refusal = error.wait;
       else if (error instanceof GrowthRefusedError && plan.decision) {
         plan.decision.growth = { reason: 'GrowthRefused', message: error.message };
+        plan.after = earliest([plan.after, REFUSED_AGAIN]);
+      } else if (error instanceof AttachmentRefusedError && plan.decision) {
+        plan.decision.attachments = new Map(plan.decision.attachments).set(error.disk, error.state);
         plan.after = earliest([plan.after, REFUSED_AGAIN]);
       } else failure = error;
     }

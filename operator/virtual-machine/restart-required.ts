@@ -1,6 +1,6 @@
 /** Which fields of the spec differ from the machine that runs, and so wait for the next start. */
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
-import { asSpecified } from './live.ts';
+import { asSpecified, isAttached } from './live.ts';
 import { sorted } from './sorted.ts';
 
 export interface PendingChange {
@@ -30,15 +30,26 @@ const FIELDS: readonly [string, Reading][] = [
 
 const LONGEST = 200;
 
-/** What changed since the machine was made; what the owner did not touch is not in it. */
-export function pendingChanges(running: MachineDescription, wanted: MachineDescription): PendingChange[] {
+/**
+ * What changed since the machine was made; what the owner did not touch is not in it.
+ * @param plugging names of disks that come while it runs
+ */
+export function pendingChanges(
+  running: MachineDescription,
+  wanted: MachineDescription,
+  plugging: ReadonlySet<string> = new Set(),
+): PendingChange[] {
+  const there = running.disks.filter(({ unplugged }) => !unplugged);
   const fields = FIELDS.map(([field, read]) => change(field, read(running), read(wanted)));
   return [
     ...fields,
     ...named(
       'spec.disks',
-      running.disks.map(asSpecified).map(independentAs(wanted)),
-      wanted.disks.map(asSpecified).map(knownIn(running)),
+      there.map(asSpecified).map(independentAs(wanted)).map(mountedAs(wanted)),
+      wanted.disks
+        .filter(({ name }) => !plugging.has(name) || there.some((each) => each.name === name))
+        .map(asSpecified)
+        .map(knownIn(running)),
     ),
     ...named('spec.networks', running.networks, wanted.networks),
   ]
@@ -55,6 +66,17 @@ function independentAs({ disks }: MachineDescription) {
     if (wants?.type !== backend.type || wants.base !== undefined) return disk;
     const { base: _, flatten: __, ...rest } = backend;
     return { ...disk, backend: rest };
+  };
+}
+
+/** A disk that came while the machine runs is mounted by the next pod itself: how it is reached is no difference. */
+function mountedAs({ disks }: MachineDescription) {
+  return (disk: MachineDisk): MachineDisk => {
+    const target = disks.find(({ name }) => name === disk.name);
+    const backend = target && asSpecified(target).backend;
+    return isAttached(disk) && (backend?.type === 'file' || backend?.type === 'block')
+      ? { ...disk, backend }
+      : disk;
   };
 }
 

@@ -2,9 +2,12 @@
 
 import type { DiskReport } from '../../crds/channel.ts';
 import type { Condition } from '../../crds/kubernetes.ts';
+import type { MachineDisk } from '../../crds/machine-description.ts';
 import { formatBytes } from '../../crds/quantity.ts';
 import type { VirtualMachineStatus } from '../../crds/virtual-machine.ts';
 import { neededClaims } from './claims.ts';
+import type { AttachmentState } from './hotplug.ts';
+import { isAttached } from './live.ts';
 import type { Decision } from './plan.ts';
 import { STABLE_AFTER } from './power.ts';
 import { pendingChanges } from './restart-required.ts';
@@ -48,7 +51,10 @@ export function statusOf(world: World, decision: Decision, refusal: Wait | undef
   status.disks = disksOf(decision);
   const startup = startupOf(decision);
   if (startup) status.startup = startup;
-  const pending = alive && running && !alive.deleting ? pendingChanges(running, decision.wanted) : [];
+  const pending =
+    alive && running && !alive.deleting
+      ? pendingChanges(running, decision.wanted, new Set(decision.attachments.keys()))
+      : [];
   if (pending.length > 0) status.restartRequired = pending;
   if (decision.lastRun) status.lastRun = decision.lastRun;
   if (decision.crashLoop && !isStable(world, decision)) status.crashLoop = decision.crashLoop;
@@ -96,10 +102,15 @@ function interfacesOf({ alive, running, wanted, stage }: Decision) {
   });
 }
 
-function disksOf({ vm, running, wanted, stage, claims }: Decision) {
+function disksOf({ vm, running, wanted, stage, claims, attachments, alive }: Decision) {
   const claimNames = new Map(neededClaims(vm).map((each) => [each.disk, each.name]));
   const capacities = new Map(claims.usable.map(({ disk, claim }) => [disk, claim.status?.capacity?.storage]));
-  return (running ?? wanted).disks.map(({ name }) => {
+  const there = (running ?? wanted).disks.filter((disk) => !disk.unplugged || attachments.has(disk.name));
+  const coming = wanted.disks.filter(
+    ({ name }) => attachments.has(name) && !there.some((disk) => disk.name === name),
+  );
+  return [...there, ...coming].slice(0, MOST_DISKS).map((disk) => {
+    const { name } = disk;
     const told = stage.report?.disks?.find((each) => each.name === name);
     const capacity =
       told?.capacityBytes === undefined ? capacities.get(name) : formatBytes(BigInt(told.capacityBytes));
@@ -110,8 +121,31 @@ function disksOf({ vm, running, wanted, stage, claims }: Decision) {
       ...(capacity === undefined ? {} : { capacity }),
       ...(told === undefined ? {} : toldOf(told)),
       ...baseOf(vm, claims, name, told),
+      ...(alive ? { attachment: attachmentOf(disk, attachments.get(name)) } : {}),
     };
   });
+}
+
+const MOST_DISKS = 32;
+
+/** How a disk is a part of the machine. */
+function attachmentOf(disk: MachineDisk, state: AttachmentState | undefined) {
+  if (!state) return { state: isAttached(disk) ? ('Hotplugged' as const) : ('InPod' as const) };
+  const { podName, message } = state;
+  return {
+    state: state.state,
+    ...(podName === undefined ? {} : { podName }),
+    ...(message === undefined ? {} : { message: message.slice(0, LONGEST_MESSAGE) }),
+  };
+}
+
+/** There only while a disk is on its way. */
+function disksAttachedOf({ attachments }: Decision): Draft | undefined {
+  const pending = [...attachments].filter(([, { state }]) => state !== 'Hotplugged');
+  const [name, first] = pending.find(([, { stuck }]) => stuck) ?? pending[0] ?? [];
+  if (!first) return undefined;
+  const what = first.state === 'Attaching' ? 'is being attached' : 'is being detached';
+  return { status: 'False', reason: first.state, message: `Disk ${name} ${what}: ${(first.message ?? '').replace(/\.$/, '')}.` };
 }
 
 /** In steps: each one is a write. */
@@ -181,6 +215,7 @@ function conditionsOf(
     ['Running', running],
     ['GuestReady', guestReadyOf(decision, running)],
     ['DisksReady', disksReadyOf(decision)],
+    ['DisksAttached', disksAttachedOf(decision)],
     ['DisksGrown', decision.growth && { status: 'False', ...decision.growth }],
     ['Accelerated', acceleratedOf(decision)],
     ['ControlReachable', stage.control],

@@ -89,6 +89,9 @@ export function aWorld(change: Partial<World> = {}): World {
     silentNodes: new Map(),
     operations: [],
     contacts: new Map(),
+    attachments: [],
+    exporters: new Map(),
+    attachmentWarnings: [],
     warnings: [],
     defaults: {
       launcherImage: 'vmstead/launcher:1',

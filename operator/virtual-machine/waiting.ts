@@ -148,7 +148,7 @@ export function refusalOf(
   reason: string,
   message: string,
   namespace: string,
-  pod: 'launcher' | 'mover' = 'launcher',
+  pod: 'launcher' | 'mover' | 'attachment' = 'launcher',
 ): Wait {
   if (message.includes('exceeded quota')) {
     return {

@@ -63,6 +63,12 @@ export interface World {
   snapshots: readonly StoredSnapshot[];
   restores: readonly StoredRestore[];
   contacts: ReadonlyMap<string, LauncherContact>;
+  /** Every attachment pod with this VM's name on it. */
+  attachments: readonly Pod[];
+  /** UIDs of attachment pods that are heard, and whether their disk can be reached. */
+  exporters: ReadonlyMap<string, boolean>;
+  /** Warnings about an attachment pod that does not start. */
+  attachmentWarnings: readonly CoreEvent[];
   /** Warnings about the current pod and its claims; looked up only while something is waited for. */
   warnings: readonly CoreEvent[];
   defaults: MachineDefaults;

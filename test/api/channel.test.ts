@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CHANNEL_PATH, CHANNEL_PROTOCOL } from '../../crds/channel.ts';
 import { type ChannelCertificate, ensureCertificate } from '../../operator/channel/certificate.ts';
 import { publishLeader } from '../../operator/channel/endpoint-slice.ts';
+import { Exporters } from '../../operator/channel/exporters.ts';
 import { authorizer } from '../../operator/channel/identity.ts';
 import { MoverRegistry } from '../../operator/channel/movers.ts';
 import { LauncherRegistry } from '../../operator/channel/registry.ts';
@@ -102,6 +103,7 @@ beforeAll(async () => {
     certificate,
     registry,
     movers: new MoverRegistry(log),
+    exporters: new Exporters(log, () => '0'.repeat(64)),
     authorize,
     ready: () => leads,
     log,

@@ -509,7 +509,7 @@ export class ModelCluster {
   vmsRunningTwice(): string[] {
     const names = [...this.stored.pods.values()]
       .filter((pod) => this.running.has(pod.metadata.uid))
-      .map((pod) => pod.metadata.labels?.[LABEL.vm] ?? '');
+      .map((pod) => pod.metadata.labels?.[LABEL.vm] ?? pod.metadata.name);
     return names.filter((name, index) => names.indexOf(name) !== index);
   }
 

@@ -2,11 +2,11 @@
  * A disk that comes while the machine runs, exported from another container: by a key of its own, past the
  * death of its exporter in the middle of writing, and away again.
  */
-import { chmod, copyFile, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { ATTACHMENT_COMMAND, ATTACHMENT_PORT, type AttachmentJob } from '../../crds/attachment.ts';
 import type { MachineDisk } from '../../crds/machine-description.ts';
 import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
@@ -16,8 +16,16 @@ import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
 const MIB = 1024 * 1024;
-const KEY = 'c0ffee'.padEnd(64, '0');
+const IMAGE = process.env.VMSTEAD_LAUNCHER_IMAGE ?? 'vmstead/launcher:dev';
+const [KEY, OTHER_KEY] = ['c0ffee'.padEnd(64, '0'), 'decaf'.padEnd(64, '0')] as const;
 const NETWORK = `vmstead-attach-${process.pid}`;
+const job: AttachmentJob = {
+  version: 1,
+  vm: { namespace: 'default', name: 'test', uid: '0b54a53e-0000-4000-8000-000000000001' },
+  attempt: 1,
+  disk: fileDisk('ring', 16 * MIB),
+  channel: undefined,
+};
 let gateway: string;
 let guest: TinyGuest;
 let folder: string;
@@ -35,61 +43,68 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** What the attachment pod runs: restricted as a launcher is, with one disk and one key. */
+/** An attachment pod's program in its container: restricted as a launcher is, with one disk and one key. */
 class Exporter implements AsyncDisposable {
-  container = '';
-  readonly name = `vmstead-exporter-${process.pid}`;
+  readonly container: string;
+  private readonly run: string;
 
-  async start(): Promise<void> {
-    const image = process.env.VMSTEAD_QEMU_IMAGE ?? 'vmstead/qemu:dev';
-    const disk = {
-      driver: 'file',
-      'node-name': 'disk',
-      filename: '/disk/disk.img',
-      locking: 'on',
-      discard: 'unmap',
-    };
-    this.container = (
-      await docker([
-        ...['run', '--detach', '--rm', `--network=${NETWORK}`, `--name=${this.name}`, '--cap-drop=ALL'],
-        ...['--security-opt=no-new-privileges', '--read-only', `--volume=${folder}/psk:/psk:ro`],
-        ...[`--volume=${folder}/claim:/disk`, '--entrypoint=qemu-storage-daemon', image],
-        ...['--object', 'tls-creds-psk,id=key,endpoint=server,dir=/psk'],
-        ...['--blockdev', JSON.stringify({ ...disk, cache: { direct: true } })],
-        ...['--nbd-server', 'addr.type=inet,addr.host=0.0.0.0,addr.port=10809,tls-creds=key'],
-        ...['--export', 'type=nbd,id=disk,node-name=disk,name=disk,writable=on'],
-      ])
-    ).trim();
+  private constructor(container: string, run: string) {
+    this.container = container;
+    this.run = run;
   }
 
-  async kill(): Promise<void> {
-    await docker(['kill', '--signal=KILL', this.container]);
-    // Until the name is free again.
-    while ((await docker(['ps', '--all', '--quiet', '--filter', `name=${this.name}`])) !== '')
-      await sleep(50);
+  static async start(name: string, key: string): Promise<Exporter> {
+    const run = join(folder, `run-${name}`);
+    await mkdir(run);
+    await chmod(run, 0o777);
+    // As the operator's word is kept there.
+    await writeFile(join(run, 'export.json'), JSON.stringify({ name, key }));
+    await writeFile(join(run, 'job.json'), JSON.stringify(job));
+    const env = [`VMSTEAD_RUN=/run/vmstead`, 'VMSTEAD_JOB=/run/vmstead/job.json'];
+    const [program = '', ...args] = ATTACHMENT_COMMAND;
+    const container = await docker([
+      ...['run', '--detach', `--network=${NETWORK}`, '--cap-drop=ALL', '--security-opt=no-new-privileges'],
+      ...['--read-only', `--volume=${run}:/run/vmstead`, `--volume=${folder}/claim:/disks/ring`],
+      ...env.map((each) => `--env=${each}`),
+      ...['--env=VMSTEAD_TERMINATION_LOG=/run/vmstead/ended', `--entrypoint=${program}`, IMAGE, ...args],
+    ]);
+    const exporter = new Exporter(container.trim(), run);
+    const pid = () => readFile(join(run, 'exporter.pid'), 'utf8').catch(() => '');
+    await expect.poll(pid, { timeout: 60_000, message: 'the disk can be reached' }).not.toBe('');
+    return exporter;
+  }
+
+  async killDaemon(): Promise<void> {
+    await docker(['exec', this.container, 'sh', '-c', 'kill -9 $(cat /run/vmstead/exporter.pid)']);
+  }
+
+  async signal(name: 'KILL' | 'TERM'): Promise<void> {
+    await docker(['kill', `--signal=${name}`, this.container]);
+  }
+
+  async isRunning(): Promise<boolean> {
+    return (await docker(['inspect', '--format', '{{.State.Running}}', this.container])).trim() === 'true';
+  }
+
+  /** As the kubelet reads it. */
+  async lastWord(): Promise<unknown> {
+    return JSON.parse(await readFile(join(this.run, 'ended'), 'utf8'));
   }
 
   async address(): Promise<string> {
     const format = '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}';
-    return `${(await docker(['inspect', '--format', format, this.container])).trim()}:10809`;
+    return `${(await docker(['inspect', '--format', format, this.container])).trim()}:${ATTACHMENT_PORT}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.kill().catch(() => {});
+    await docker(['rm', '--force', this.container]);
   }
 }
 
 test('comes, outlives its exporter, and goes; its key is asked for', { timeout: 300_000 }, async () => {
   await mkdir(join(folder, 'claim'));
-  await mkdir(join(folder, 'psk'));
-  await writeFile(join(folder, 'claim', 'disk.img'), '');
-  await truncate(join(folder, 'claim', 'disk.img'), 16 * MIB);
-  await writeFile(join(folder, 'psk', 'keys.psk'), `vmstead:${KEY}\n`);
   await chmod(join(folder, 'claim'), 0o777);
-  await chmod(join(folder, 'claim', 'disk.img'), 0o666);
-
-  await using exporter = new Exporter();
-  await exporter.start();
+  await using first = await Exporter.start('first', KEY);
   await using operator = await TestOperator.start(gateway, folder);
   const { address, serverName, caCertificate } = operator;
   const root = fileDisk('root', 16 * MIB);
@@ -101,10 +116,11 @@ test('comes, outlives its exporter, and goes; its key is asked for', { timeout: 
   });
   await launcher.guestSays(UP, 1, 60);
   await expect.poll(() => operator.report?.disks?.length, { timeout: 30_000 }).toBe(1);
-  const ring: MachineDisk = {
+  const through = async (exporter: Exporter, name: string): Promise<MachineDisk> => ({
     ...fileDisk('ring'),
-    backend: { type: 'attached', address: await exporter.address(), export: 'disk' },
-  };
+    backend: { type: 'attached', address: await exporter.address(), export: name },
+  });
+  const ring = await through(first, 'first');
   const told = () => operator.report?.disks?.[1];
 
   // Without the key, and with a wrong one, there is no disk.
@@ -122,30 +138,42 @@ test('comes, outlives its exporter, and goes; its key is asked for', { timeout: 
     .toEqual({ name: 'ring', format: 'raw', capacityBytes: 16 * MIB });
   await launcher.typeIntoConsole('sectors serial:ring &');
   await launcher.guestSays(/VMSTEAD-SECTOR \S+ acked=\d+/, 1, 60);
-
-  // Gone for a moment: the guest waits. The launcher too is another one afterwards.
   const acked = async () => parseAcknowledgements((await launcher.logs()).guest).length;
-  await exporter.kill();
+  const goesOn = async () => {
+    const before = await acked();
+    await expect.poll(acked, { timeout: 60_000 }).toBeGreaterThan(before);
+  };
+
+  // Killed, it is there again at once, and the guest waits. The launcher too is another one afterwards.
+  await first.killDaemon();
   await launcher.kill('node');
-  await sleep(2000);
-  await exporter.start();
-  let before = await acked();
-  await expect.poll(acked, { timeout: 60_000 }).toBeGreaterThan(before);
-  // Gone for long: the guest is paused, told so, and goes on by itself.
-  await exporter.kill();
+  await goesOn();
+  // Whoever asks it to end waits for the machine.
+  await first.signal('TERM');
+  await goesOn();
+  expect(await first.isRunning()).toBe(true);
+
+  // Its pod is gone: the guest is paused and told so, and goes on through another pod with another key.
+  await first.signal('KILL');
   await expect.poll(() => operator.report?.state, { timeout: 60_000 }).toBe('IoError');
   expect(operator.report?.message).toContain('disk ring');
-  await exporter.start();
-  before = await acked();
+  await using second = await Exporter.start('second', OTHER_KEY);
+  const moved = await through(second, 'second');
+  operator.send({ type: 'machine', revision: 5, disks: [root, moved], keys: { ring: OTHER_KEY } });
   await expect.poll(() => operator.report?.state, { timeout: 60_000 }).toBe('Running');
-  await expect.poll(acked, { timeout: 60_000 }).toBeGreaterThan(before);
+  await goesOn();
+  expect(told()).toEqual({ name: 'ring', format: 'raw', capacityBytes: 16 * MIB });
 
+  await second.signal('TERM');
   await launcher.typeIntoConsole('killall sectors; sleep 1; echo let go');
   await launcher.guestSays(/let go/, 1, 60);
-  operator.send({ type: 'machine', revision: 5, disks: [root, { ...ring, unplugged: true }] });
+  expect(await second.isRunning()).toBe(true);
+  operator.send({ type: 'machine', revision: 6, disks: [root, { ...moved, unplugged: true }] });
   await expect.poll(told, { timeout: 60_000 }).toEqual({ name: 'ring' });
   await launcher.typeIntoConsole('ls /dev/vdb; echo gone $?');
   await launcher.guestSays(/gone 1/, 1, 60);
+  await expect.poll(() => second.isRunning(), { timeout: 30_000 }).toBe(false);
+  expect(await second.lastWord()).toMatchObject({ result: 'Stopped' });
   expect(
     judge(
       await readRing(join(folder, 'claim', 'disk.img')),

@@ -53,7 +53,7 @@ export class LiveDisks {
 
   /** Takes what the operator wants; an older wish than the one that is known is an echo. */
   async want({ revision, disks, keys = {} }: Extract<DownMessage, { type: 'machine' }>): Promise<void> {
-    this.plugging.learn(keys);
+    if (revision >= this.vm.revision) this.plugging.learn(keys);
     if (revision > this.vm.revision) this.vm.options.life.change({ machine: { revision, disks } });
     await this.look();
   }
@@ -84,6 +84,8 @@ export class LiveDisks {
   }
 
   private grown(disk: MachineDisk, prepared: NonNullable<Vm['disks'][number]>, bytes: number) {
+    // QEMU changes no size under an export; it grows when that has ended.
+    if (this.vm.options.life.record.export?.disk === disk.name) return undefined;
     try {
       return grownBytes(disk, prepared, bytes);
     } catch {

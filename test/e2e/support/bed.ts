@@ -107,6 +107,7 @@ export class Bed {
         (each) => `vmop/${each.metadata.name}`,
       ),
       ...(await client.list(pods, ours)).map((each) => `pod/${each.metadata.name}`),
+      ...(await this.attachments()).map((each) => `pod/${each.metadata.name}`),
       ...(await client.list(leases, { namespace })).map((each) => `lease/${each.metadata.name}`),
       ...claims
         .filter((each) => each.metadata.ownerReferences?.length)
@@ -180,6 +181,11 @@ export class Bed {
 
   podsOf(name: string): Promise<readonly Pod[]> {
     return this.client.list(pods, { namespace: this.namespace, labelSelector: `${LABEL.vm}=${name}` });
+  }
+
+  /** Pods through which disks were plugged into running VMs. */
+  attachments(): Promise<readonly Pod[]> {
+    return this.client.list(pods, { namespace: this.namespace, labelSelector: LABEL.attachment });
   }
 
   /** The pod that the status names. */
