@@ -83,7 +83,7 @@ function strings(schema: StructuralSchema): Mutation[] {
     broken('a list or an object for a string', becomes([], {}, ['a'], true)),
   ];
   if (schema.enum) {
-    list.push(broken('a word that is none', becomes('', 'none', schema.enum[0]!.toLowerCase() + ASTRAL)));
+    list.push(broken('a word that is none', becomes('', 'nonesuch', schema.enum[0]!.toLowerCase() + ASTRAL)));
     list.push(edge('a word in other letters', (site, pick) => site.set(pick(schema.enum!).toLowerCase())));
     return list;
   }
