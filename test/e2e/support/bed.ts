@@ -17,6 +17,7 @@ import { type Api, openApi } from './api.ts';
 import { judgeClaim } from './disk.ts';
 import { LogFollower } from './log-follower.ts';
 import { type PollOptions, poll } from './poll.ts';
+import { typeInto } from './type-into.ts';
 import { worldOf } from './world.ts';
 import { WriterWatch } from './writers.ts';
 
@@ -80,10 +81,7 @@ export class Bed {
       await poll(
         'the namespace to hold nothing of Vmstead any more',
         async () => !(await this.leftovers())[0],
-        {
-          timeout: 60_000,
-          describe: async () => `left behind: ${(await this.leftovers()).join(', ')}`,
-        },
+        { describe: async () => `left behind: ${(await this.leftovers()).join(', ')}` },
       );
       this.writers.check();
     } finally {
@@ -163,9 +161,14 @@ export class Bed {
     return this.until(name, `${type} ${wanted}`, (vm) => brief(vm, type) === wanted, options);
   }
 
-  /** Waits until the guest itself said that it is up. */
+  /** Waits until the guest itself said that it is up, by the signal and, where tests read it, in its log. */
   async untilUp(name: string, options?: PollOptions): Promise<StoredVirtualMachine> {
-    return this.untilCondition(name, 'GuestReady', 'True Signal', options);
+    const vm = await this.untilCondition(name, 'GuestReady', 'True Signal', options);
+    const pod = vm.status?.launcher?.podUID ?? '';
+    await poll(`guest ${name}: its log`, () => this.logs.ofPod(pod).includes('VMSTEAD-'), {
+      describe: () => worldOf(this, name),
+    });
+    return vm;
   }
 
   async untilGone(name: string): Promise<void> {
@@ -201,16 +204,7 @@ export class Bed {
 
   /** Types a line at the guest's serial console, as `kubectl vm console` does. */
   async typeInto(name: string, line: string): Promise<void> {
-    // It stays connected for a while: a slow guest takes its characters one by one.
-    const script = '{ cat; sleep 3; } | /usr/lib/vmstead/console > /dev/null';
-    await kubectl(
-      this.cluster.kubeconfigPath,
-      ['-n', this.namespace, 'exec', '-i', (await this.pod(name)).metadata.name, '--', 'sh', '-c', script],
-      `${line}\n`,
-    ).catch((error) => {
-      // The line may have ended the machine, and the container with it.
-      if (!/exit code 137|container not found|NotFound/.test(`${error}`)) throw error;
-    });
+    await typeInto(this.cluster.kubeconfigPath, this.namespace, (await this.pod(name)).metadata.name, line);
   }
 
   /** What the VM's guests said, in all its lives. */

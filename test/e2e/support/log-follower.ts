@@ -29,6 +29,11 @@ export class LogFollower implements AsyncDisposable {
       .join('\n');
   }
 
+  /** What a pod's guest said so far. */
+  ofPod(uid: string): string {
+    return guestLines(this.#logs.get(uid)?.text ?? '');
+  }
+
   async #run(): Promise<void> {
     while (!this.#stop.signal.aborted) {
       const list = await this.#api.client

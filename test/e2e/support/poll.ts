@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const INTERVAL = 150;
 
 export interface PollOptions {
-  /** Milliseconds until it is given up. */
+  /** Milliseconds until it is given up; a machine that is busy with something else is no failure. */
   timeout?: number;
   /** More for the message of a failure: what the world looked like. */
   describe?: () => Promise<string>;
@@ -17,7 +17,7 @@ export interface PollOptions {
 export async function poll<T>(
   what: string,
   ask: () => T | undefined | false | Promise<T | undefined | false>,
-  { timeout = 60_000, describe }: PollOptions = {},
+  { timeout = 120_000, describe }: PollOptions = {},
 ): Promise<T> {
   const end = Date.now() + timeout;
   let error: unknown;
