@@ -108,6 +108,21 @@ export const COMMANDS: readonly Command[] = [
     run: async (invocation) => (await import('./snapshot.ts')).restore(invocation),
   },
   {
+    name: 'export',
+    summary: 'Write a disk of a VM to a file of this machine',
+    usage: 'VM',
+    minNames: 1,
+    maxNames: 1,
+    options: ['output', 'disk', 'snapshot', 'timeout'],
+    details:
+      'The ending of the file tells its format: .qcow2, .raw, .img, .vmdk (stream-optimised) or .vhdx.\nThe VM goes on; the file has the disk as it was when the command began. Broken off, the same command goes on with FILE.part.\n--timeout is the longest wait without progress. The SHA-256 checksum of the file is printed at the end.',
+    examples: [
+      'kubectl vm export web -o web.qcow2',
+      'kubectl vm export web --disk data --snapshot web-x7k2p -o data.vmdk',
+    ],
+    run: async (invocation) => (await import('./export/command.ts')).exportDisk(invocation),
+  },
+  {
     name: 'describe',
     summary: 'State of a VM: what, why, since when, what to do',
     usage: '[VM...]',

@@ -22,6 +22,9 @@ export const OPTIONS = {
   client: { text: 'Do not ask the cluster' },
   memory: { text: "The guest's memory too, so that it can go on exactly where it was" },
   'last-valid': { text: 'The newest snapshot that is whole' },
+  output: { short: 'o', value: 'FILE', text: 'File to write; its ending tells the format' },
+  disk: { value: 'NAME', text: 'Disk of the VM; absent: the only one' },
+  snapshot: { value: 'NAME', text: 'As it was at this snapshot; absent: as it is now' },
   size: { value: 'SIZE', text: "Size of a new image's claim; absent: that of the file, and a little more" },
   'storage-class': {
     value: 'NAME',

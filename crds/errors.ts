@@ -44,6 +44,19 @@ export const ERRORS = {
     meaning: 'A snapshot cannot be taken just now, and is tried again by itself.',
     action: 'Nothing; the message says what is waited for.',
   },
+  ExportWaits: {
+    meaning: 'A disk cannot be exported just now: another export, a snapshot or a copy goes on.',
+    action: 'Nothing: kubectl vm export waits for it, --timeout long.',
+  },
+  ExportLost: {
+    meaning: 'The moment that was being exported is there no more.',
+    action:
+      'Export again. Where the guest writes much meanwhile, take a snapshot first and export that with --snapshot.',
+  },
+  ExportFailed: {
+    meaning: 'A disk could not be exported.',
+    action: 'Read the message. Where there is a .part file, the same command goes on with it.',
+  },
   QemuFailed: {
     meaning: 'QEMU ended by itself with an error.',
     action: 'Read the last lines of kubectl vm logs --previous; they hold the words of QEMU.',

@@ -179,6 +179,8 @@ export const machineDescription = z.strictObject({
     .strictObject({ path: z.string(), initrd: z.string().optional(), commandLine: z.string().optional() })
     .optional(),
   disks: z.array(machineDisk),
+  /** Threads that do the I/O of virtio and SCSI disks in the place of QEMU's main one; absent: none. */
+  ioThreads: z.int().optional(),
   networks: z.array(network),
   cloudInit: z
     .strictObject({

@@ -47,6 +47,12 @@ function main(): void {
     runConsole(paths.viewers);
     return;
   }
+  if (process.argv[2] === 'export') {
+    void import('./export/exporter.ts').then(({ runExport }) =>
+      runExport(paths.exports, process.argv[3] ?? '{}'),
+    );
+    return;
+  }
   const log = new EarlyLog();
   const tell = (ending: Ending) => {
     writeTerminationMessage(paths.terminationLog, terminationMessage(ending, new Date()));

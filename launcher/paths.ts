@@ -15,6 +15,11 @@ export interface LauncherPaths extends RunPaths {
   viewers: string;
   /** Bytes of the serial log that were passed on. */
   serialOffset: string;
+  /** Where helpers ask for a disk to export, and where they read it. */
+  exports: string;
+  exportNbd: string;
+  /** What the guest overwrites meanwhile. */
+  exportAside: string;
 }
 
 export function launcherPaths(run: string, scratch: string): LauncherPaths {
@@ -33,5 +38,8 @@ export function launcherPaths(run: string, scratch: string): LauncherPaths {
     seed: join(run, 'seed.iso'),
     serialOffset: join(run, 'serial.offset'),
     serialLog: join(scratch, 'serial.log'),
+    exports: join(run, 'exports.sock'),
+    exportNbd: join(run, 'export-nbd.sock'),
+    exportAside: join(scratch, 'export.qcow2'),
   };
 }

@@ -1,7 +1,8 @@
 /** Everything beside QEMU itself: logs, serial, console, guest, channel, metrics. None of it can end the VM. */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { LIVE_FEATURE, SNAPSHOT_FEATURE } from '../crds/channel.ts';
+import { LIVE_FEATURE, PLUG_FEATURE, SNAPSHOT_FEATURE } from '../crds/channel.ts';
 import { ChannelClient } from './channel/client.ts';
+import { Exports } from './export/exports.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
 import { guestAgent } from './guest/freeze.ts';
 import { listenForReady } from './guest/ready.ts';
@@ -60,7 +61,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
             launcherVersion: process.env.VMSTEAD_VERSION ?? 'dev',
             incarnation: description.incarnation,
             restarts: life.record.restarts,
-            features: [LIVE_FEATURE, SNAPSHOT_FEATURE],
+            features: [LIVE_FEATURE, PLUG_FEATURE, SNAPSHOT_FEATURE],
           },
           report: () => ({ type: 'report', report: report(vm, facts, live, bases, snapshots) }),
           machine: (message) => void live.want(message),
@@ -88,13 +89,12 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
     if (now.connected) up('Agent');
     channel?.changed();
   });
-  const snapshots = new Snapshots(
-    vm,
-    guestAgent(
-      (task) => agent.lend(task),
-      (frozen) => (frozen ? life.change({ frozen }) : life.forget('frozen')),
-    ),
+  const guest = guestAgent(
+    (task) => agent.lend(task),
+    (frozen) => (frozen ? life.change({ frozen }) : life.forget('frozen')),
   );
+  const snapshots = new Snapshots(vm, guest);
+  const exports = new Exports(vm, snapshots, guest);
   vm.onEvent.push((event) => {
     if (event.event === 'VSERPORT_CHANGE' && event.data.id === DEVICE_ID.agentPort)
       agent.setOpen(event.data.open);
@@ -115,6 +115,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
       ready[Symbol.dispose]();
       agent.end();
       snapshots.end();
+      exports.end();
       viewers[Symbol.dispose]();
       await channel?.end();
       serial.end();

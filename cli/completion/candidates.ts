@@ -22,6 +22,7 @@ function optionOf(word: string): { name: string; definition: OptionDefinition } 
 }
 
 const VALUES: Partial<Record<string, 'namespaces' | 'contexts' | 'files'>> = {
+  output: 'files',
   namespace: 'namespaces',
   context: 'contexts',
   kubeconfig: 'files',

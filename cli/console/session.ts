@@ -1,20 +1,12 @@
 /** One session with a guest's console: a helper in the launcher pod, reached by exec. */
 import { PassThrough } from 'node:stream';
 import type { V1Status } from '@kubernetes/client-node';
-import { Exec } from '@kubernetes/client-node/dist/exec.js';
-import { VmsteadError } from '../../crds/errors.ts';
-import { pathOf } from '../../operator/kube/client.ts';
-import { ApiError } from '../../operator/kube/errors.ts';
-import { pods } from '../../operator/kube/resources.ts';
 import type { Cluster } from '../cluster.ts';
-import { CONTAINER } from '../pods.ts';
+import { openExec } from '../exec.ts';
 import { splitAtLeave } from './keys.ts';
 import { takeTerminal } from './terminal.ts';
 
 const COMMAND = ['/usr/lib/vmstead/console'];
-const PING_MS = 15_000;
-/** So many pings without an answer, and the connection is dead. */
-const LOST_PINGS = 3;
 
 /** How a session ended. */
 export type Ending =
@@ -39,21 +31,13 @@ export async function session(cluster: Cluster, pod: string, onOpen: () => void)
     else
       end({ by: 'failure', message: Buffer.concat(complaints).toString().trim() || (status.message ?? '') });
   };
-  const exec = new Exec(cluster.kubeconfig);
-  const socket = await exec
-    .exec(cluster.namespace, pod, CONTAINER, COMMAND, process.stdout, stderr, input, false, onStatus)
-    .catch((error: unknown) => explainRefusal(cluster, pod, error));
-  socket.on('close', () => end({ by: 'failure', message: 'the connection was closed' }));
-  socket.on('error', (error: Error) => end({ by: 'failure', message: error.message }));
-
-  let unanswered = 0;
-  socket.on('pong', () => {
-    unanswered = 0;
+  using _exec = await openExec(cluster, pod, COMMAND, {
+    stdout: process.stdout,
+    stderr,
+    stdin: input,
+    onStatus,
+    onLost: (message) => end({ by: 'failure', message }),
   });
-  const pings = setInterval(() => {
-    if (++unanswered > LOST_PINGS) socket.terminate();
-    else socket.ping();
-  }, PING_MS);
 
   const onTyped = (typed: Buffer): void => {
     const { send, leave } = splitAtLeave(typed);
@@ -70,25 +54,6 @@ export async function session(cluster: Cluster, pod: string, onOpen: () => void)
   try {
     return await ended;
   } finally {
-    clearInterval(pings);
     process.stdin.off('data', onTyped).off('end', onEof).pause();
-    socket.close();
-    setTimeout(() => socket.terminate(), 1000).unref();
   }
-}
-
-/** A failed upgrade has no body to read; the same request without the upgrade says why it is refused. */
-async function explainRefusal(
-  { transport, namespace }: Cluster,
-  pod: string,
-  error: unknown,
-): Promise<never> {
-  const path = `${pathOf(pods, { namespace, name: pod }, 'exec')}?container=${CONTAINER}&stdin=true&stdout=true&command=${encodeURIComponent(COMMAND[0]!)}`;
-  try {
-    await transport.request({ method: 'POST', path, verb: 'create', resource: 'pods/exec' });
-  } catch (refusal) {
-    if (refusal instanceof ApiError && [401, 403, 404].includes(refusal.code)) throw refusal;
-  }
-  const said = (error as { message?: unknown } | undefined)?.message ?? error;
-  throw new VmsteadError('Unreachable', `exec into pod ${pod} failed: ${String(said)}`, { cause: error });
 }

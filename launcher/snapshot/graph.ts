@@ -6,7 +6,7 @@ import type { Vm } from '../vm/vm.ts';
 import { type LayeredDisk, layerPath } from './store.ts';
 
 /** The node that the disk's device hangs on now. Throws SnapshotUnusable where it has none. */
-export async function activeNode(qmp: QmpClient, { name }: LayeredDisk): Promise<string> {
+export async function activeNode(qmp: QmpClient, { name }: Pick<LayeredDisk, 'name'>): Promise<string> {
   const device = new RegExp(`(^|/)disk-${name}(/|$)`);
   const block = (await qmp.execute('query-block')).find(({ qdev }) => device.test(qdev ?? ''));
   const node = block?.inserted?.['node-name'];
@@ -22,7 +22,10 @@ export async function nodeOfFile(
 ): Promise<string | undefined> {
   const path = layerPath(disk, file);
   const nodes = await qmp.execute('query-named-block-nodes', { flat: true });
-  const node = nodes.find((each) => each.file === path && each.drv === 'file')?.['node-name'];
+  // An export has the files open once more, for itself.
+  const node = nodes.find(
+    (each) => each.file === path && each.drv === 'file' && !each['node-name']?.startsWith('export-'),
+  )?.['node-name'];
   return node?.replace(/-file$/, '');
 }
 

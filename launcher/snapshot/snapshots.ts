@@ -78,6 +78,17 @@ export class Snapshots {
     this.vm.options.onChange();
   }
 
+  /**
+   * Does what must not meet a change of layers, nor a copy between them; no merge runs, and none is begun while an
+   * export is on record. Rejects with SnapshotWaits while a disk copies its image.
+   */
+  async alone<T>(task: (qmp: QmpClient, store: LayerStore) => Promise<T>): Promise<T> {
+    return await this.inTurn(async (qmp) => {
+      await this.stopCopies(qmp);
+      return await task(qmp, this.store);
+    });
+  }
+
   report(): SnapshotReport[] {
     return reportOf(this.store);
   }
@@ -104,17 +115,27 @@ export class Snapshots {
     }
   }
 
-  private async takeNow(qmp: QmpClient, order: SnapshotOrder): Promise<void> {
-    if (this.store.snapshots().some((each) => each.uid === order.uid)) return;
+  private async stopCopies(qmp: QmpClient): Promise<void> {
     await stopMerges(this.vm, qmp, this.store.disks);
     const others = (await qmp.execute('query-jobs')).filter(({ type }) => type === 'stream');
-    if (others.length > 0) {
+    if (others.length === 0) return;
+    throw new VmsteadError(
+      'SnapshotWaits',
+      'a disk still copies its image; this waits until it is independent of it',
+    );
+  }
+
+  private async takeNow(qmp: QmpClient, order: SnapshotOrder): Promise<void> {
+    if (this.store.snapshots().some((each) => each.uid === order.uid)) return;
+    const { log, life } = this.vm.options;
+    const exported = life.record.export;
+    if (exported !== undefined) {
       throw new VmsteadError(
         'SnapshotWaits',
-        'a disk still copies its image; the snapshot is taken when it is independent of it',
+        `disk ${exported.disk} is being exported; the snapshot is taken after that`,
       );
     }
-    const { log, life } = this.vm.options;
+    await this.stopCopies(qmp);
     log.info({ snapshot: order.name, memory: order.memory }, 'taking a snapshot');
     try {
       await take(this.vm, qmp, this.store, this.agent, order);
@@ -245,7 +266,7 @@ export class Snapshots {
 
   private async merge(): Promise<void> {
     const { qmp } = this.vm;
-    if (qmp === undefined) return;
+    if (qmp === undefined || this.vm.options.life.record.export !== undefined) return;
     for (const disk of this.store.disks) {
       const tree = this.store.get(disk);
       const merge = tree && nextMerge(collected(tree));

@@ -40,7 +40,9 @@ export function flattenDisks(vm: Vm, changed: () => void): Bases {
       try {
         for (const { name, index } of dependent()) {
           const flatten = vm.disks[index]?.flatten === true;
-          const mayStart = flatten && vm.state === 'Running' && (waiting.get(name) ?? 0) < Date.now();
+          const exported = vm.options.life.record.export !== undefined;
+          const mayStart =
+            flatten && !exported && vm.state === 'Running' && (waiting.get(name) ?? 0) < Date.now();
           const { report, failed } = await step(qmp, index, mayStart);
           if (failed !== undefined) {
             waiting.set(name, Date.now() + AFTER_FAILURE);

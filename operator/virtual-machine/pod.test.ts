@@ -257,7 +257,7 @@ describe('the launcher pod', () => {
             },
             {
               "emptyDir": {
-                "sizeLimit": "169Mi",
+                "sizeLimit": "1201Mi",
               },
               "name": "scratch",
             },
