@@ -48,7 +48,9 @@ describe('a VM that was applied', () => {
   });
 
   test('runs as its spec says, and the status says what was resolved', async () => {
-    const { status } = await bed.vm('web');
+    // What a disk is may come a moment after what the guest is.
+    const told = (vm: Awaited<ReturnType<Bed['vm']>>) => vm.status?.disks?.[0]?.aio !== undefined;
+    const { status } = await bed.until('web', 'tells of its disk', told);
     expect(status?.resolved).toMatchObject({
       acceleration: 'Emulation',
       firmware: 'BIOS',
@@ -82,9 +84,6 @@ describe('a VM that was applied', () => {
       'web',
       `tells ${uuid}, ${mac} and data`,
       (log) => log.includes(uuid) && log.includes(`\n${mac}`) && log.includes('\ndata'),
-      {
-        timeout: 20_000,
-      },
     );
   });
 

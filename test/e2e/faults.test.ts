@@ -89,7 +89,7 @@ describe('what its VMs do not notice', () => {
       'pod',
       '-l',
       'app.kubernetes.io/component=operator',
-      '--timeout=60s',
+      '--timeout=120s',
     );
     await bed.apply(operation('meanwhile', 'one', 'Resume'));
     await Promise.all(vms.map(goesOn));
@@ -149,7 +149,7 @@ describe('a node that is silent', () => {
     } finally {
       await node.unpause();
     }
-    await bed.untilCondition('two', 'Ready', 'True Running', { timeout: 90_000 });
+    await bed.untilCondition('two', 'Ready', 'True Running');
     await goesOn('two');
     expect(bootsOf('two')).toBe(before);
   });

@@ -125,7 +125,11 @@ describe('an image over HTTP, and a linked VM', () => {
     const ready = await untilReady('web');
     expect(ready.status).toMatchObject({ format: 'qcow2', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
     await bed.untilUp('linked', SLOW);
-    const vm = await bed.until('linked', 'a base', ({ status }) => status?.disks?.[0]?.base !== undefined);
+    const vm = await bed.until(
+      'linked',
+      'a base and a format',
+      ({ status }) => status?.disks?.[0]?.base !== undefined && status.disks[0].format !== undefined,
+    );
     expect(vm.status?.disks?.[0]).toMatchObject({ format: 'qcow2', base: { image: 'web', state: 'Linked' } });
 
     const claimName = ready.status?.claimName ?? '';

@@ -58,7 +58,7 @@ beforeAll(async () => {
   bed = await Bed.open('kubevirt');
   await bed.apply(tinyVm('web'));
   await bed.apply(...KINDS.map(definition));
-  await bed.kubectl('wait', '--for=condition=Established', ...definitions, '--timeout=30s');
+  await bed.kubectl('wait', '--for=condition=Established', ...definitions, '--timeout=120s');
   await bed.apply(theirs);
   await bed.untilUp('web');
 });

@@ -76,7 +76,8 @@ const RUN: Record<string, () => Promise<void>> = {
     await start();
     const { code, seconds } = await run('npm start');
     expect(code).toBe(0);
-    expect(seconds).toBeLessThan(60);
+    // Nothing is built or downloaded again; it takes about ten where nothing else runs.
+    expect(seconds).toBeLessThan(150);
   },
   'kubectl get vm --output wide': async () => {
     const [head, line, ...more] = (await printed('kubectl get vm --output wide')).trimEnd().split('\n');

@@ -50,7 +50,7 @@ test('a VM is shut down cleanly, its pod goes, and nothing of the release is lef
     ...['--kubeconfig', bed.cluster.kubeconfigPath],
   ]);
   expect(await bed.podsOf('web')).toEqual([]);
-  expect(downs(bed.logs.of('web'))).toEqual(['power-button']);
+  await bed.untilLog('web', 'says why it ended', (log) => downs(log).join() === 'power-button');
   expect(await bed.client.list(leases, { namespace: bed.namespace })).toEqual([]);
   await poll('the release to be gone', async () => (await remains()).length === 0, {
     describe: async () => (await remains()).join(' '),

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Bed, brief, condition } from './support/bed.ts';
 import { fillClaim } from './support/fill-claim.ts';
 import { blankDisk, claimDisk, type TinyVm, tinyVm } from './support/manifests.ts';
-import type { PollOptions } from './support/poll.ts';
+import { type PollOptions, poll } from './support/poll.ts';
 
 /** Every wait says what is waited for, in exactly these words, and ends by itself when it can. */
 let bed: Bed;
@@ -133,15 +133,11 @@ describe('the namespace', () => {
 test('what waits says so in kubectl get and in an event', async () => {
   const line = (await bed.kubectl('get', 'vm', 'unclaimed', '--no-headers')).trim().split(/\s+/);
   expect(line.slice(0, 4)).toEqual(['unclaimed', 'Pending', 'False', 'ClaimNotFound']);
-  const events = await bed.kubectl(
-    'get',
-    'events',
-    '--field-selector',
-    'involvedObject.name=unclaimed',
-    '-o',
-    'json',
+  const ours = ['--field-selector', 'involvedObject.name=unclaimed', '--output', 'json'];
+  const event = await poll(
+    'the event',
+    async () => JSON.parse(await bed.kubectl('get', 'events', ...ours)).items[0],
   );
-  const [event] = JSON.parse(events).items;
   expect([event.type, event.reason, event.message]).toEqual([
     'Warning',
     'ClaimNotFound',
