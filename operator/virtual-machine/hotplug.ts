@@ -287,7 +287,10 @@ class OneDisk {
     const present =
       this.entry && !this.entry.unplugged && isAttached(this.entry) ? this.entry.backend : undefined;
     if (present?.export === pod.metadata.uid) {
-      const has = this.told?.capacityBytes !== undefined && this.told.problem === undefined;
+      // A launcher that is not heard for a moment still has what it had.
+      const { told } = this;
+      const silent = !isHeard(world.contacts.get(this.alive.pod.metadata.uid), world.now);
+      const has = silent || (told?.capacityBytes !== undefined && told.problem === undefined);
       if (has) this.tell('Hotplugged', each, undefined, false);
       else
         this.tell(

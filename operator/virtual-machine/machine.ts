@@ -85,6 +85,9 @@ export function describeMachine(input: MachineInput): MachineDescription {
     terminationGracePeriodSeconds: resolved.graceSeconds,
     metricsPort: METRICS_PORT,
   };
+  // Each thread needs a queue, and a disk has one for each vCPU.
+  const ioThreads = Math.min(spec.ioThreads ?? 0, resolved.vcpus);
+  if (ioThreads > 0) description.ioThreads = ioThreads;
   if (spec.firmware?.serial !== undefined) description.serial = spec.firmware.serial;
   if (resolved.accelerator === 'tcg') description.translationBufferMiB = TRANSLATION_BUFFER_MIB;
   if (spec.kernel) {

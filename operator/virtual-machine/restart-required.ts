@@ -24,6 +24,7 @@ const FIELDS: readonly [string, Reading][] = [
   ['spec.firmware.uuid', (machine) => machine.uuid],
   ['spec.firmware.serial', (machine) => machine.serial],
   ['spec.kernel', (machine) => machine.kernel],
+  ['spec.ioThreads', (machine) => machine.ioThreads],
   ['spec.cloudInit', (machine) => machine.cloudInit && { ...machine.cloudInit, instanceId: undefined }],
   ['spec.terminationGracePeriodSeconds', (machine) => machine.terminationGracePeriodSeconds],
 ];
