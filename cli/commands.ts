@@ -123,6 +123,18 @@ export const COMMANDS: readonly Command[] = [
     run: async (invocation) => (await import('./export/command.ts')).exportDisk(invocation),
   },
   {
+    name: 'clone',
+    summary: 'A new VM with copies of the disks of another one',
+    usage: 'VM NEW',
+    minNames: 2,
+    maxNames: 2,
+    options: ['snapshot', 'linked', 'timeout'],
+    details:
+      'It makes a snapshot of VM, running or off, an image of each of its disks, and VM NEW from them with the same\nspec and a UUID, MAC addresses and cloud-init instance of its own. The memory of VM is no part of it.\nWhat is not needed any more goes again; with --linked the images stay.',
+    examples: ['kubectl vm clone web web2', 'kubectl vm clone web web2 --snapshot before-upgrade --linked'],
+    run: async (invocation) => (await import('./clone.ts')).clone(invocation),
+  },
+  {
     name: 'describe',
     summary: 'State of a VM: what, why, since when, what to do',
     usage: '[VM...]',

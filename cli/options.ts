@@ -24,7 +24,10 @@ export const OPTIONS = {
   'last-valid': { text: 'The newest snapshot that is whole' },
   output: { short: 'o', value: 'FILE', text: 'File to write; its ending tells the format' },
   disk: { value: 'NAME', text: 'Disk of the VM; absent: the only one' },
-  snapshot: { value: 'NAME', text: 'As it was at this snapshot; absent: as it is now' },
+  snapshot: { value: 'NAME', text: 'As it was at this snapshot of the VM; absent: as it is now' },
+  linked: {
+    text: 'The new disks stay on images that are only read, and take only the room of what is written',
+  },
   size: { value: 'SIZE', text: "Size of a new image's claim; absent: that of the file, and a little more" },
   'storage-class': {
     value: 'NAME',

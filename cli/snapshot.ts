@@ -71,7 +71,7 @@ export async function restore({ options, names, io }: Invocation): Promise<void>
   io.print(ended.status?.conditions?.[0]?.message ?? `${vm} is restored`);
 }
 
-async function create<T extends KubeObject & { spec: object }>(
+export async function create<T extends KubeObject & { spec: object }>(
   { client, namespace }: Cluster,
   resource: Resource<T>,
   vm: string,
@@ -85,7 +85,7 @@ async function create<T extends KubeObject & { spec: object }>(
 }
 
 /** Looks at it until it has ended. Throws VmsteadError: Timeout, OperationFailed. */
-async function follow<T extends Followed>(
+export async function follow<T extends Followed>(
   { client, namespace }: Cluster,
   resource: Resource<T>,
   made: T,
@@ -111,7 +111,7 @@ async function follow<T extends Followed>(
       const why = message || 'the operator has not taken it up; is it running?';
       throw new VmsteadError(
         'Timeout',
-        `${name} has not ended after ${timeoutMs / 1000} s: ${why}; it goes on: kubectl get vmsnap,vmrestore ${name}`,
+        `${name} has not ended after ${timeoutMs / 1000} s: ${why}; it goes on: kubectl get ${resource.plural} ${name}`,
       );
     }
     await sleep(LOOK_MS);

@@ -111,6 +111,13 @@ const source = z.discriminatedUnion('type', [
     bytes: z.int().optional(),
   }),
   z.strictObject({
+    type: z.literal('snapshot'),
+    /** Folder with the layers of the disk. */
+    directory: z.string(),
+    /** UID of the VirtualMachineSnapshot. */
+    snapshot: z.string(),
+  }),
+  z.strictObject({
     type: z.literal('upload'),
     port: z.int(),
     checksum: checksum.optional(),
@@ -183,7 +190,7 @@ export const imageMetadata = z.strictObject({
   /** An ISO 9660 image: a CD-ROM rather than a disk. */
   iso: z.boolean().optional(),
   source: z.strictObject({
-    type: z.enum(['http', 'image', 'claim', 'block', 'upload', 'blank']),
+    type: z.enum(['http', 'image', 'claim', 'block', 'snapshot', 'upload', 'blank']),
     /** Without user, password and query. */
     url: z.string().max(256).optional(),
     /** Wrappers that were taken off, the outermost first. */

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { API_VERSION } from './api.ts';
 import { keepsIn } from './disk.ts';
 import { pathInImage } from './disk-source.ts';
-import { condition, containerImageFields, objectMeta, objectName } from './kubernetes.ts';
+import { condition, containerImageFields, dnsLabel, objectMeta, objectName } from './kubernetes.ts';
 import { bytesBetween } from './quantity.ts';
 import {
   atomicList,
@@ -78,6 +78,13 @@ const imageSource = exactlyOne(
       'A disk in a PersistentVolumeClaim of this namespace, which is only read. A filesystem must hold it as disk.img, or as its only file.',
       z.strictObject({ name: described('Name of the PersistentVolumeClaim.', objectName()) }),
     ).optional(),
+    snapshot: described(
+      'A disk as a VirtualMachineSnapshot of this namespace has it, whether its VM runs or not: for templates and clones.',
+      z.strictObject({
+        name: described('Name of the VirtualMachineSnapshot.', objectName()),
+        disk: described('Name of the disk. Absent: the only one of the snapshot.', dnsLabel(30)).optional(),
+      }),
+    ).optional(),
     upload: described(
       'A file that kubectl vm image upload sends.',
       z.strictObject({
@@ -86,8 +93,8 @@ const imageSource = exactlyOne(
     ).optional(),
     blank: described('An empty disk as large as the claim.', z.strictObject({})).optional(),
   }),
-  ['http', 'containerImage', 'claim', 'upload', 'blank'],
-  'must have exactly one of http, containerImage, claim, upload or blank',
+  ['http', 'containerImage', 'claim', 'snapshot', 'upload', 'blank'],
+  'must have exactly one of http, containerImage, claim, snapshot, upload or blank',
 );
 
 const FIXED = ['storageClassName', 'accessModes', 'volumeMode'] as const;

@@ -13,6 +13,7 @@ const SECTOR = 512;
 
 /** Throws MoverFailure, with ImageSizeUnknown when the source does not tell. */
 export async function look(job: MoverJob, source: Source): Promise<ImageInspection> {
+  if (source.raw) return await lookAtDisk(job, source);
   const { head, complete, drop, wrappers } = await unwrapAll(source.read(0), BYTES);
   await drop();
   const first = head.subarray(0, DETECT_BYTES);
@@ -35,12 +36,24 @@ export async function look(job: MoverJob, source: Source): Promise<ImageInspecti
     );
   }
   const virtualBytes = Math.ceil(size / SECTOR) * SECTOR;
-  if (virtualBytes > job.maxVirtualBytes)
-    throw new MoverFailure(
-      'ImageTooLarge',
-      `the image holds a disk of ${virtualBytes} bytes, more than ${job.maxVirtualBytes}`,
-    );
+  refuseTooLarge(job, virtualBytes);
   return { format: 'raw', virtualBytes, bytes: size, ...(isIso(first) ? { iso: true } : {}), ...sourceBytes };
+}
+
+/** As large as it is once the first of it was read. */
+async function lookAtDisk(job: MoverJob, source: Source): Promise<ImageInspection> {
+  for await (const _ of source.read(0)) break;
+  const bytes = source.total ?? 0;
+  refuseTooLarge(job, bytes);
+  return { format: 'raw', virtualBytes: bytes, bytes, sourceBytes: bytes };
+}
+
+function refuseTooLarge({ maxVirtualBytes }: MoverJob, virtualBytes: number): void {
+  if (virtualBytes <= maxVirtualBytes) return;
+  throw new MoverFailure(
+    'ImageTooLarge',
+    `the image holds a disk of ${virtualBytes} bytes, more than ${maxVirtualBytes}`,
+  );
 }
 
 /** An image that holds every byte of its disk, and its tables. */

@@ -99,7 +99,8 @@ async function fill(writer: Writer, stream: AsyncGenerator<Buffer, void>, { prog
 }
 
 /** Detects what it is, and refuses what can be refused before anything has been written. */
-async function early({ job, log }: Move, served: AsyncGenerator<Buffer, void>) {
+async function early({ job, source, log }: Move, served: AsyncGenerator<Buffer, void>) {
+  if (source.raw) return { stream: served, wrappers: [], plain: true };
   const { head, complete, rest, drop, wrappers } = await unwrapAll(served, EARLY_BYTES);
   try {
     const reader = new HeadReader(head, complete);
@@ -147,7 +148,9 @@ async function verify(
   sourceBytes: number,
 ): Promise<ImageMetadata> {
   const reader = new FileReader(file, bytes);
-  const inspected = (await inspect(reader, await headOf(reader), job.maxVirtualBytes)) as Inspected;
+  const inspected = source.raw
+    ? rawDisk(bytes)
+    : ((await inspect(reader, await headOf(reader), job.maxVirtualBytes)) as Inspected);
   const place = { path: target.path, device: target.device, bytes };
   const virtualBytes = await confirm(place, inspected, job.maxVirtualBytes, signal);
   return {
@@ -167,6 +170,8 @@ async function verify(
     completedAt: new Date().toISOString(),
   };
 }
+
+const rawDisk = (bytes: number): Inspected => ({ format: 'raw', virtualBytes: bytes, iso: false });
 
 function compare({ algorithm, digest }: Checksum, found: string | undefined): void {
   if (found === digest) return;

@@ -12,6 +12,7 @@ import type { Resolve } from './source/addresses.ts';
 import { baseName, checksumFor } from './source/checksum-list.ts';
 import { type HttpPatience, HttpSource } from './source/http.ts';
 import { LocalSource } from './source/local.ts';
+import { SnapshotSource } from './source/snapshot.ts';
 import type { Source } from './source/source.ts';
 import { UploadSource } from './source/upload.ts';
 import { BlockTarget } from './target/block-target.ts';
@@ -100,6 +101,8 @@ async function openSource({ source }: MoverJob, options: RunOptions): Promise<So
         ...(patience && { patience }),
         ...(resolve && { resolve }),
       });
+    case 'snapshot':
+      return new SnapshotSource(source);
     default:
       return new LocalSource(source);
   }

@@ -30,7 +30,7 @@ export interface SharedCaches {
   /** Index `vm`: the VM that it is of, as `namespace/name`. */
   snapshots: Cache<StoredSnapshot>;
   restores: Cache<StoredRestore>;
-  /** Index `source`: the claim that is the source, as `namespace/name`. */
+  /** Indexes `source` and `snapshot`: the claim or the snapshot that is the source, as `namespace/name`. */
   images: Cache<StoredImage>;
   claims: Cache<PersistentVolumeClaim>;
   /** Claim leases, with the indexes `vm` and `image` (`namespace/name`) and `claim` (UID). */
@@ -59,6 +59,8 @@ export function sharedCaches(deps: OperatorDeps): SharedCaches {
       indexes: {
         source: ({ metadata, spec }) =>
           spec.source.claim ? [`${metadata.namespace}/${spec.source.claim.name}`] : [],
+        snapshot: ({ metadata, spec }) =>
+          spec.source.snapshot ? [`${metadata.namespace}/${spec.source.snapshot.name}`] : [],
       },
     }),
     claims: deps.cache(persistentvolumeclaims, { transform: projectClaim }),

@@ -13,6 +13,8 @@ export interface Source {
    * Bytes of one version can be added to bytes of the same version only.
    */
   readonly version: string | undefined;
+  /** The bytes are those of the disk itself: nothing in them is the header of an image. */
+  readonly raw?: true;
   /**
    * The bytes from `from` on, to the end.
    *

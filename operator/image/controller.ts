@@ -30,6 +30,7 @@ export function imageController(
   const caches = {
     images: shared.images,
     claims: shared.claims,
+    snapshots: shared.snapshots,
     leases: shared.leases,
     nodes: shared.nodes,
     pods: deps.cache(pods, {
@@ -61,6 +62,9 @@ export function imageController(
   // Sources, and what else may have held them.
   caches.claims.onChange((claim) => {
     for (const image of caches.images.by('source', keyOf(claim))) controller.enqueue(keyOf(image));
+  });
+  caches.snapshots.onChange((snapshot) => {
+    for (const image of caches.images.by('snapshot', keyOf(snapshot))) controller.enqueue(keyOf(image));
   });
   caches.leases.onChange((lease) => {
     const { namespace, ownerReferences } = lease.metadata;
@@ -167,6 +171,9 @@ const WORTH_TELLING = new Set([
   'PodRefused',
   'QuotaExceeded',
   'SecretNotFound',
+  'SnapshotFailed',
+  'SnapshotNotFound',
+  'DiskNotInSnapshot',
   'SourceClaimNotFound',
   'SourceLost',
   'Unschedulable',

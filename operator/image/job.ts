@@ -38,8 +38,11 @@ function targetOf(claim: PersistentVolumeClaim | undefined): MoverJob['target'] 
 export const isBlock = (claim: PersistentVolumeClaim | undefined): boolean =>
   claim?.spec?.volumeMode === 'Block';
 
-function sourceOf({ sourceClaim }: ImageWorld, { spec }: VirtualMachineImage): MoverSource {
+function sourceOf({ sourceClaim, snapshot }: ImageWorld, { spec }: VirtualMachineImage): MoverSource {
   const { http, containerImage, upload, claim } = spec.source;
+  if (spec.source.snapshot) {
+    return { type: 'snapshot', directory: MOVER_PATH.source, snapshot: snapshot?.metadata.uid ?? '' };
+  }
   if (http) {
     const expected = http.checksumURL === undefined ? checksumOf(http.checksum) : { url: http.checksumURL };
     return {

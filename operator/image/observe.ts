@@ -7,7 +7,9 @@ import type { KubeClient } from '../kube/client.ts';
 import type { Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
 import { orphanLeases } from '../ownership/orphans.ts';
+import type { StoredSnapshot } from '../snapshot/resources.ts';
 import { projectPod, warningsOf } from '../virtual-machine/observe.ts';
+import { sourceClaimName } from './from-snapshot.ts';
 import { imageClaimName } from './names.ts';
 import type { StoredImage } from './resources.ts';
 import type { ImageWorld } from './world.ts';
@@ -17,6 +19,7 @@ export interface ImageCaches {
   pods: Cache<Pod>;
   claims: Cache<PersistentVolumeClaim>;
   leases: Cache<Lease>;
+  snapshots: Cache<StoredSnapshot>;
   nodes: Cache<Node>;
 }
 
@@ -37,7 +40,8 @@ export async function observeImage(
   const now = clock();
   const image = caches.images.get(key) as VirtualMachineImage | undefined;
   const pods = caches.pods.by('image', key);
-  const source = image?.spec.source.claim?.name;
+  const snapshot = caches.snapshots.get(`${namespace}/${image?.spec.source.snapshot?.name}`);
+  const source = image && sourceClaimName(image.spec.source, snapshot);
   const claim = image && caches.claims.get(`${namespace}/${imageClaimName(name, image.spec.source)}`);
   const sourceClaim = source === undefined ? undefined : caches.claims.get(`${namespace}/${source}`);
   const ownLeases = caches.leases.by('image', key);
@@ -60,6 +64,7 @@ export async function observeImage(
     image,
     pods,
     claim,
+    snapshot,
     sourceClaim,
     leases,
     ownLeases,

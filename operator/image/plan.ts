@@ -12,6 +12,7 @@ import type { Lease, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { draftLease, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import type { Wait } from '../virtual-machine/waiting.ts';
 import { type Attempt, attemptsOf, highestAttempt } from './attempts.ts';
+import { snapshotWait } from './from-snapshot.ts';
 import { imageOfClaim, metadataOf } from './metadata.ts';
 import { attemptOf, imageClaimName, moverPodName } from './names.ts';
 import { moverPod } from './pod.ts';
@@ -166,13 +167,16 @@ function next(
       };
     }
   }
-  const source = sourceClaimWait(world, image);
+  const source = image.spec.source.snapshot
+    ? snapshotWait(world, image.spec.source.snapshot)
+    : sourceClaimWait(world, image);
   if (source) return source;
   const attempt = nextAttempt(world, attempts, decision.attempts);
   const holder = moverPodName(world.name, attempt);
   const claims = claim ? [claim] : [];
   // What an image's claim holds is never written to again: it may be read without being held.
-  if (world.sourceClaim && !metadataOf(world.sourceClaim)) claims.push(world.sourceClaim);
+  if (image.spec.source.claim && world.sourceClaim && !metadataOf(world.sourceClaim))
+    claims.push(world.sourceClaim);
   const taking: ImageAction[] = [];
   for (const each of claims) {
     const lease = world.leases.get(each.metadata.uid);

@@ -62,6 +62,7 @@ export function moverPod(
     },
     spec: {
       ...RESTRICTED_POD,
+      ...nearSource(world),
       terminationGracePeriodSeconds: GRACE_SECONDS,
       containers: [
         {
@@ -77,6 +78,18 @@ export function moverPod(
         },
       ],
       volumes,
+    },
+  };
+}
+
+/** A claim that one node mounts at a time is mounted where the VM of the snapshot runs. */
+function nearSource({ snapshot }: ImageWorld): Pick<NonNullable<Pod['spec']>, 'affinity'> {
+  if (!snapshot) return {};
+  const labelSelector = { matchLabels: { [LABEL.vm]: snapshot.spec.virtualMachine } };
+  const podAffinityTerm = { labelSelector, topologyKey: 'kubernetes.io/hostname' };
+  return {
+    affinity: {
+      podAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }] },
     },
   };
 }
@@ -125,6 +138,7 @@ function attach(
     const source = { reference, ...(pullPolicy === undefined ? {} : { pullPolicy }) };
     mount({ name: 'source-image', image: source }, MOVER_PATH.sourceImage, true);
   }
-  if (claim && sourceClaim) bind('source', sourceClaim, MOVER_PATH.source, MOVER_PATH.blockSource, true);
+  if ((claim || spec.source.snapshot) && sourceClaim)
+    bind('source', sourceClaim, MOVER_PATH.source, MOVER_PATH.blockSource, true);
   return attached;
 }

@@ -86,6 +86,7 @@ export class ImageCluster {
       image,
       pods: [...seen.pods.values()],
       claim: image && seen.claims.get(imageClaimName('debian', image.spec.source)),
+      snapshot: undefined,
       sourceClaim: seen.claims.get(image?.spec.source.claim?.name ?? ''),
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter(({ metadata }) => metadata.labels?.[LABEL.image] === 'debian'),

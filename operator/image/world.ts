@@ -2,6 +2,7 @@
 import type { MoverProgress } from '../../crds/mover.ts';
 import type { VirtualMachineImage } from '../../crds/virtual-machine-image.ts';
 import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
+import type { StoredSnapshot } from '../snapshot/resources.ts';
 import type { MachineDefaults } from '../virtual-machine/world.ts';
 
 export interface ImageWorld {
@@ -15,7 +16,9 @@ export interface ImageWorld {
   pods: readonly Pod[];
   /** The claim of the image's derived name. */
   claim: PersistentVolumeClaim | undefined;
-  /** The claim that is the source, if one is. */
+  /** The snapshot that the source names, if it names one that is there. */
+  snapshot: StoredSnapshot | undefined;
+  /** The claim that is the source, or has the layers of the snapshot that is. */
   sourceClaim: PersistentVolumeClaim | undefined;
   /** Leases of those two by the claim's UID. */
   leases: ReadonlyMap<string, Lease>;

@@ -105,6 +105,25 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
     { timeout: 60_000 },
   );
 
+  // A clone of the VM as it runs: another machine with the same disk, which writes on to it.
+  const cli = ['-n', bed.namespace];
+  await kubectlVm(bed.cluster.kubeconfigPath, 'clone', 'web', 'twin', ...cli);
+  await bed.untilUp('twin');
+  await bed.untilLog('twin', 'the twin to write', (text) => lastAcknowledged(text) > 0);
+  const [web, twin] = await Promise.all([bed.vm('web'), bed.vm('twin')]);
+  expect(twin.status?.resolved?.uuid).not.toBe(web.status?.resolved?.uuid);
+  expect(twin.status?.interfaces?.[0]?.mac).not.toBe(web.status?.interfaces?.[0]?.mac);
+  await poll(
+    'the twin to need its image no more',
+    async () => {
+      const { items } = JSON.parse(await bed.kubectl('get', 'vmimg,vmsnap', '-o', 'json'));
+      const [disk] = (await bed.vm('twin')).status?.disks ?? [];
+      return items.length === 0 && disk?.base?.state !== 'Copying' ? true : undefined;
+    },
+    { timeout: 120_000 },
+  );
+  await bed.kubectl('delete', 'vm', 'twin', '--wait=false');
+
   // Off: a pod without a guest takes it, and lets go of the claims for the next start.
   await kubectlVm(bed.cluster.kubeconfigPath, 'stop', 'web', '--force', '-n', bed.namespace);
   await bed.apply(object('VirtualMachineSnapshot', 'off', {}));

@@ -210,7 +210,9 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     ({ metadata }) => {
       metadata.name = 'a.b';
     },
-  '.spec.source: must have exactly one of http, containerImage, claim, upload or blank': ({ spec }) => {
+  '.spec.source: must have exactly one of http, containerImage, claim, snapshot, upload or blank': ({
+    spec,
+  }) => {
     spec.source = { blank: {}, upload: {} };
   },
   '.spec: a blank image needs claim: {size: 10Gi}, which is as large as its disk': ({ spec }) => {
