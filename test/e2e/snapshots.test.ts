@@ -106,10 +106,14 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
   );
 
   // A clone of the VM as it runs: another machine with the same disk, which writes on to it.
-  const cli = ['-n', bed.namespace];
-  await kubectlVm(bed.cluster.kubeconfigPath, 'clone', 'web', 'twin', ...cli);
+  const written = lastAcknowledged(bed.log('web'));
+  await kubectlVm(bed.cluster.kubeconfigPath, 'clone', 'web', 'twin', '-n', bed.namespace);
   await bed.untilUp('twin');
   await bed.untilLog('twin', 'the twin to write', (text) => lastAcknowledged(text) > 0);
+  // The first thing that its guest says of the disk is whose last sector it has found there.
+  const [, bootId, sequence] = /VMSTEAD-SECTOR-FOUND boot_id=(\S+) seq=(\d+)/.exec(bed.log('twin')) ?? [];
+  expect(bootId).toBe(boots(bed.log('web'))[0]?.bootId);
+  expect(Number(sequence)).toBeGreaterThanOrEqual(written);
   const [web, twin] = await Promise.all([bed.vm('web'), bed.vm('twin')]);
   expect(twin.status?.resolved?.uuid).not.toBe(web.status?.resolved?.uuid);
   expect(twin.status?.interfaces?.[0]?.mac).not.toBe(web.status?.interfaces?.[0]?.mac);
