@@ -106,6 +106,7 @@ function mover(
     image,
     pods: [],
     claim: undefined,
+    snapshot: undefined,
     sourceClaim: claim('data', 'Block'),
     leases: new Map(),
     ownLeases: [],
