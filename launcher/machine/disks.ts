@@ -53,7 +53,7 @@ function top({ readOnly, preallocated }: Pick<PreparedDisk, 'readOnly' | 'preall
 }
 
 /** An image that is only read, as `node`. */
-export export function imageNodes(node: string, image: BaseStorage, aio: AsyncIo): JsonOptions[] {
+export function imageNodes(node: string, image: BaseStorage, aio: AsyncIo): JsonOptions[] {
   const { format, size } = image;
   const file = protocolNode(`${node}-file`, image, aio, true);
   const backing = CAN_HAVE_BACKING.has(format) ? { backing: null } : {};
