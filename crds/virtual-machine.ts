@@ -154,6 +154,10 @@ export const virtualMachineSpec = rules(
     state: described('A small claim for what belongs to the machine and not to a disk.', state).optional(),
     kernel: described('Boot this kernel directly instead of what is on the disks.', kernel).optional(),
     disks: described('Disks and CD-ROMs, in the order in which the guest finds them.', disks).optional(),
+    ioThreads: described(
+      "Threads that do the I/O of virtio and scsi disks in the place of QEMU's main one; no more than vCPUs are used. Absent: none.",
+      integer(0, 16),
+    ).optional(),
     networks: described('Network cards. Absent: none.', networks).optional(),
     cloudInit: described('cloud-init data for the guest, as a NoCloud disk.', cloudInit).optional(),
     terminationGracePeriodSeconds: described(

@@ -55,7 +55,7 @@ export const commands: Readonly<Record<string, Command>> = {
         least: 1,
         text: 'VMs and bare pods in turns, for start, api and delete',
       },
-      rounds: { value: 'BURSTS', default: '3', least: 1, text: 'rounds of burst, memory and import' },
+      rounds: { value: 'BURSTS', default: '3', least: 1, text: 'rounds of burst, memory, import and disk' },
       'dry-run': { text: 'write nothing down' },
     },
     load: () => script('test/bench/main.ts', 'tests'),

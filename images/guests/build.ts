@@ -214,7 +214,7 @@ async function filesOf(path: string): Promise<string[]> {
 }
 
 /** Runs a shell command in the image that has the compiler and the disk tools. */
-async function runTools(output: string, report: Report, command: string): Promise<void> {
+export async function runTools(output: string, report: Report, command: string): Promise<void> {
   const image = `vmstead/guest-tools:${await hashOf(['tools'])}`;
   if (!(await hasImage(image))) {
     await docker(

@@ -318,6 +318,28 @@ describe('what each feature adds', () => {
     `);
   });
 
+  test('I/O threads', () => {
+    const disks = [disk(), disk({ name: 'data', bus: 'scsi' }), disk({ name: 'old', bus: 'sata' })];
+    const cpu = { model: 'max', sockets: 1, cores: 4, threads: 1 };
+    expect(
+      added(machine({ disks, cpu, ioThreads: 2 }), host({ disks: disks.map(() => rawFile) })).filter(
+        (line) => !line.startsWith('-blockdev'),
+      ),
+    ).toMatchInlineSnapshot(`
+      [
+        "-machine pc-q35-10.0,memory-backend=ram,smm=off,vmport=off,hpet=off,smbus=off,sata=on",
+        "-accel tcg,tb-size=64,thread=multi",
+        "-smp cpus=4,sockets=1,cores=4,threads=1",
+        "-object {"qom-type":"iothread","id":"io0"}",
+        "-object {"qom-type":"iothread","id":"io1"}",
+        "-device {"driver":"virtio-scsi-pci","id":"scsi","iothread-vq-mapping":[{"iothread":"io0"},{"iothread":"io1"}],"bus":"pcie.0","addr":"0x4"}",
+        "-device {"driver":"virtio-blk-pci","id":"disk-root","drive":"disk0","serial":"root","write-cache":"on","werror":"stop","rerror":"stop","iothread-vq-mapping":[{"iothread":"io0"},{"iothread":"io1"}],"bus":"pcie.0","addr":"0x10.0x0","multifunction":true}",
+        "-device {"driver":"scsi-hd","id":"disk-data","drive":"disk1","serial":"root","bus":"scsi.0","scsi-id":0,"write-cache":"on","werror":"stop","rerror":"stop"}",
+        "-device {"driver":"ide-hd","id":"disk-old","drive":"disk2","serial":"root","bus":"ide.0","write-cache":"on","werror":"stop","rerror":"stop"}",
+      ]
+    `);
+  });
+
   test('cloud-init', () => {
     expect(added(machine(), host({ seed: '/run/vmstead/seed.iso' }))).toMatchInlineSnapshot(`
       [

@@ -2,7 +2,7 @@
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import { accel, cpu, fixed, kernel, machine, memory, mon, name, pidfile, smbios, smp, uuid } from './base.ts';
 import { balloon, hotplugPorts, pvpanic, rng, serial, virtioSerial } from './devices.ts';
-import { blockdev, diskDevice } from './disks.ts';
+import { blockdev, diskDevice, ioThreads } from './disks.ts';
 import { pflash } from './firmware.ts';
 import type { Host } from './host.ts';
 import { netDevice, netdev } from './networks.ts';
@@ -24,6 +24,7 @@ export function commandLine(description: MachineDescription, host: Host): string
     ...pidfile(host),
     ...mon(host),
     ...hotplugPorts(description),
+    ...ioThreads(description),
     ...blockdev(host),
     ...diskDevice(description, host),
     ...netdev(description, host),

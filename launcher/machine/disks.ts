@@ -122,17 +122,52 @@ export function blockdev({ disks, seed }: Pick<Host, 'disks' | 'seed'>): string[
 /** Errors stop the guest: it goes on where it was when there is room again, and loses nothing. */
 const ON_ERROR = { werror: 'stop', rerror: 'stop' } as const;
 
-type Device = (disk: MachineDisk, drive: JsonOptions, place: number, vcpus: number) => JsonOptions[];
+interface Threads {
+  vcpus: number;
+  /** As a property of a virtio controller. */
+  io: JsonOptions;
+}
+
+type Device = (disk: MachineDisk, drive: JsonOptions, place: number, threads: Threads) => JsonOptions[];
+
+const ioThread = (index: number): string => `io${index}`;
+
+export function ioThreads({ ioThreads = 0 }: MachineDescription): string[] {
+  return Array.from({ length: ioThreads }, (_, index) => [
+    '-object',
+    json({ 'qom-type': 'iothread', id: ioThread(index) }),
+  ]).flat();
+}
+
+/** QEMU deals a controller's queues out to the threads, one after the other; each thread must get one. */
+function mapping({ ioThreads = 0 }: MachineDescription): JsonOptions {
+  if (ioThreads === 0) return {};
+  const threads = Array.from({ length: ioThreads }, (_, index) => ({ iothread: ioThread(index) }));
+  return { 'iothread-vq-mapping': threads };
+}
 
 /** What drives of every kind have. A writethrough disk tells the guest that it has no cache to flush. */
 function hardDisk({ cache }: MachineDisk): JsonOptions {
   return { 'write-cache': cache === 'writethrough' ? 'off' : 'on' };
 }
 
-function virtioDevice(disk: MachineDisk, drive: JsonOptions, place: number, vcpus: number): JsonOptions[] {
+function virtioDevice(
+  disk: MachineDisk,
+  drive: JsonOptions,
+  place: number,
+  { vcpus, io }: Threads,
+): JsonOptions[] {
   const queues = vcpus > MOST_QUEUES ? { 'num-queues': MOST_QUEUES } : {};
   return [
-    { driver: 'virtio-blk-pci', ...drive, ...hardDisk(disk), ...ON_ERROR, ...queues, ...diskPlace(place) },
+    {
+      driver: 'virtio-blk-pci',
+      ...drive,
+      ...hardDisk(disk),
+      ...ON_ERROR,
+      ...queues,
+      ...io,
+      ...diskPlace(place),
+    },
   ];
 }
 
@@ -207,18 +242,19 @@ const DEVICE: Record<MachineDisk['bus'], Device> = {
 const FAMILY: Partial<Record<MachineDisk['bus'], MachineDisk['bus']>> = { nvme: 'virtio' };
 
 /** Controllers that are there for the disks on them only. */
-function controllers(places: Record<MachineDisk['bus'], number>): JsonOptions[] {
+function controllers(places: Record<MachineDisk['bus'], number>, io: JsonOptions): JsonOptions[] {
   const list: JsonOptions[] = [];
-  if (places.scsi > 0) list.push({ driver: 'virtio-scsi-pci', id: 'scsi', ...slot(SCSI_SLOT) });
+  if (places.scsi > 0) list.push({ driver: 'virtio-scsi-pci', id: 'scsi', ...io, ...slot(SCSI_SLOT) });
   if (places.ide > 0) list.push({ driver: 'piix3-ide', id: 'pata', ...slot(IDE_SLOT) });
   if (places.usb > 0)
     list.push({ driver: 'qemu-xhci', id: 'usb', p2: USB_PORTS, p3: USB_PORTS, ...slot(USB_SLOT) });
   return list;
 }
 
-export function diskDevice({ disks, cpu }: MachineDescription, host: Host): string[] {
+export function diskDevice(description: MachineDescription, host: Host): string[] {
+  const { disks, cpu } = description;
   const { seed } = host;
-  const vcpus = cpu.sockets * cpu.cores * cpu.threads;
+  const threads = { vcpus: cpu.sockets * cpu.cores * cpu.threads, io: mapping(description) };
   const places: Record<MachineDisk['bus'], number> = { virtio: 0, scsi: 0, sata: 0, nvme: 0, ide: 0, usb: 0 };
   const devices = disks.flatMap((disk, index) => {
     if (disk.backend?.type === 'attached') return [];
@@ -230,9 +266,9 @@ export function diskDevice({ disks, cpu }: MachineDescription, host: Host): stri
       // The image locks allow others that say the same, and still nobody else.
       'share-rw': disk.shareable ? true : undefined,
     };
-    return DEVICE[disk.bus](disk, drive, places[FAMILY[disk.bus] ?? disk.bus]++, vcpus);
+    return DEVICE[disk.bus](disk, drive, places[FAMILY[disk.bus] ?? disk.bus]++, threads);
   });
-  devices.unshift(...controllers(places));
+  devices.unshift(...controllers(places, threads.io));
   if (seed !== undefined) {
     // A virtio disk: cloud-init finds its data by the file system's label, and every cloud kernel has the driver.
     devices.push({

@@ -109,13 +109,32 @@ it('explains fields', async () => {
         A PersistentVolumeClaim of this namespace that is there already. A
         filesystem must hold the disk as disk.img (raw).
 
+      configMap	<Object>
+        The keys of a ConfigMap as files, as they are when the VM starts.
+
       containerImage	<Object>
         A disk in an OCI image, mounted as an image volume. What the guest writes
         goes to an overlay that is thrown away with the pod.
 
+      downwardAPI	<Object>
+        Fields of the VM's pod as files, as they are when the VM starts. The pod has
+        the labels of the VM.
+
+      ephemeral	<Object>
+        A claim or an image that is only read. What the guest writes goes to an
+        overlay that is thrown away with the pod.
+
       image	<Object>
         A VirtualMachineImage of this namespace. A disk begins as its copy, in a
         claim that Vmstead makes once; a cdrom is the image itself.
+
+      secret	<Object>
+        The keys of a Secret as files, as they are when the VM starts. The operator
+        does not read it.
+
+      sysprep	<Object>
+        Answer files for Windows' Setup and Sysprep, on a CD-ROM with the label
+        unattendCD.
 
 
     "

@@ -5,6 +5,7 @@ import { openBed } from './bed.ts';
 import { api } from './benches/api.ts';
 import { burst } from './benches/burst.ts';
 import { deletion } from './benches/delete.ts';
+import { disk } from './benches/disk.ts';
 import { idle } from './benches/idle.ts';
 import { image } from './benches/image.ts';
 import { importing } from './benches/import.ts';
@@ -40,10 +41,21 @@ const run: Record<BenchName, () => Promise<Measurement>> = {
   idle: () => idle(bed),
   image: () => image(bed),
   import: () => importing(bed, rounds),
+  disk: () => disk(bed, rounds),
 };
 
 // Idle first: a control plane that has just started twenty VMs is not idle.
-const order: readonly BenchName[] = ['image', 'idle', 'import', 'start', 'api', 'delete', 'memory', 'burst'];
+const order: readonly BenchName[] = [
+  'image',
+  'idle',
+  'import',
+  'disk',
+  'start',
+  'api',
+  'delete',
+  'memory',
+  'burst',
+];
 for (const name of order) {
   if (!wanted.includes(name)) continue;
   const measured = await run[name]();

@@ -1,10 +1,31 @@
 /** What a bench hands over: rows of figures, each with what it was measured with. */
+import type { DiskJob, DiskVariant } from './benches/disk.ts';
 import type { Summary } from './statistics.ts';
 
-export const BENCHES = ['start', 'api', 'delete', 'burst', 'memory', 'idle', 'image', 'import'] as const;
+export const BENCHES = [
+  'start',
+  'api',
+  'delete',
+  'burst',
+  'memory',
+  'idle',
+  'image',
+  'import',
+  'disk',
+] as const;
 export type BenchName = (typeof BENCHES)[number];
 
-export type Unit = 's' | 'MiB' | 'MB' | 'requests' | 'requests/min' | 'millicores' | 'times' | '';
+export type Unit =
+  | 's'
+  | 'MiB'
+  | 'MiB/s'
+  | 'IOPS'
+  | 'MB'
+  | 'requests'
+  | 'requests/min'
+  | 'millicores'
+  | 'times'
+  | '';
 
 /** One figure; a series of single runs, or one value. */
 export interface Figure {
@@ -26,7 +47,8 @@ export type FigureId =
   | `import.${'floor' | 'ours' | 'ratio'}.${'xz' | 'raw'}`
   | 'import.memory'
   | 'import.memory.helpers'
-  | 'import.space';
+  | 'import.space'
+  | `disk.${'guest' | 'outside'}.${DiskJob}.${DiskVariant}`;
 
 export interface Measurement {
   bench: BenchName;

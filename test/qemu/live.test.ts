@@ -35,7 +35,7 @@ afterAll(async () => {
 async function start(operator: TestOperator, disks: MachineDisk[], more: string[] = []): Promise<Launcher> {
   const { address, serverName, caCertificate } = operator;
   const channel = { addresses: [address], serverName, caCertificate };
-  const launcher = await Launcher.start(machine('', { disks, channel }), {
+  const launcher = await Launcher.start(machine('', { disks, channel, ioThreads: 1 }), {
     guest,
     docker: [`--network=${NETWORK}`, ...more],
     prepare: (etc) => copyFile(join(folder, 'token'), join(etc, 'token')),
