@@ -19,6 +19,9 @@ export interface ExportRequest {
   from?: number;
 }
 
+/** What the receiver says on standard input when it has all of it: the moment is let go of. */
+export const EXPORT_DONE = 'done';
+
 /** `Filesystem`: the guest's agent held its file systems still. `Memory`: the snapshot has the guest's memory too. */
 export type ExportConsistency = 'Memory' | 'Filesystem' | 'Crash';
 

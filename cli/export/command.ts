@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { V1Status } from '@kubernetes/client-node';
 import { BrokenOffError, ByteQueue } from '../../crds/byte-queue.ts';
 import { VmsteadError } from '../../crds/errors.ts';
-import type { ExportRequest } from '../../crds/export.ts';
+import { EXPORT_DONE, type ExportRequest } from '../../crds/export.ts';
 import { isForbidden } from '../../operator/kube/errors.ts';
 import { type Cluster, connect, getVm } from '../cluster.ts';
 import { openExec, type RunningExec } from '../exec.ts';
@@ -22,6 +22,8 @@ import { receiveBegin, receiveRecords } from './receive.ts';
 const COMMAND = '/usr/lib/vmstead/export';
 const DEFAULT_TIMEOUT = '5m';
 const LOOK_AGAIN = 1000;
+/** Milliseconds. */
+const LONGEST_GOODBYE = 5000;
 const INTERRUPTED = 130;
 
 export async function exportDisk({ options, names: [given = ''], io }: Invocation): Promise<void> {
@@ -149,6 +151,7 @@ async function once(
 ): Promise<void> {
   let exec: RunningExec | undefined;
   const bytes = new ByteQueue({ pause: () => exec?.pause(), resume: () => exec?.resume() });
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   const complaints: Buffer[] = [];
   const stderr = new PassThrough().on('data', (chunk: Buffer) => complaints.push(chunk));
   const stdout = new Writable({
@@ -160,8 +163,12 @@ async function once(
   const onStatus = ({ status, message }: V1Status) => {
     const said = Buffer.concat(complaints).toString().trim();
     bytes.end(status === 'Success' ? 'the helper in the pod ended' : said || message || 'the helper failed');
+    end();
   };
-  const onLost = (message: string) => bytes.end(message);
+  const onLost = (message: string) => {
+    bytes.end(message);
+    end();
+  };
   const stdin = new PassThrough();
   const command = [COMMAND, JSON.stringify(request)];
   using running = await openExec(cluster, pod, command, { stdout, stderr, stdin, onStatus, onLost });
@@ -181,6 +188,9 @@ async function once(
   progress.begin(begin.dataBytes, begin.dataBefore);
   await receiveRecords(bytes, part, (count) => progress.add(count));
   progress.whole();
+  stdin.write(`${EXPORT_DONE}\n`);
+  // The helper ends when it has passed that on; what was exported is here in any case.
+  await Promise.race([ended, sleep(LONGEST_GOODBYE)]);
 }
 
 /** A bar, for as long as it is known how much there is. */

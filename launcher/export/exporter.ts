@@ -5,7 +5,13 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { connect } from 'node:net';
-import { type ExportBegin, type ExportFailure, type ExportRequest, RECORD } from '../../crds/export.ts';
+import {
+  EXPORT_DONE,
+  type ExportBegin,
+  type ExportFailure,
+  type ExportRequest,
+  RECORD,
+} from '../../crds/export.ts';
 import { LineSplitter } from '../qmp/lines.ts';
 import type { ExportAnswer } from './exports.ts';
 import { NbdClient, NbdError } from './nbd-client.ts';
@@ -17,7 +23,6 @@ export async function runExport(path: string, argument: string): Promise<void> {
   // Written by another thread: this one has to hear when nobody listens any more.
   const output = createWriteStream('', { fd: 1, autoClose: false });
   output.on('error', () => process.exit(0));
-  process.stdin.on('end', () => process.exit(0)).resume();
   const write = async (data: Buffer | string) => {
     if (!output.write(data)) await once(output, 'drain');
   };
@@ -28,6 +33,11 @@ export async function runExport(path: string, argument: string): Promise<void> {
     await write(begun ? text : `${text}\n`);
   };
   const launcher = await askLauncher(path, argument);
+  process.stdin
+    .on('data', (said: Buffer) => {
+      if (said.toString().includes(EXPORT_DONE)) launcher.done();
+    })
+    .on('end', () => process.exit(0));
   if ('message' in launcher.answer) {
     await fail(launcher.answer);
   } else {
@@ -49,8 +59,9 @@ export async function runExport(path: string, argument: string): Promise<void> {
       await write(`${JSON.stringify(begin)}\n`);
       begun = true;
       for await (const record of records(source, from)) await write(record);
-      launcher.done();
       disk.close();
+      // Whoever takes it says so: until then it may be asked for again.
+      return;
     } catch (error) {
       // QEMU says no more than that it may not be read; of a snapshot it has to be something else.
       const broken = error instanceof NbdError && snapshot === undefined;
@@ -85,7 +96,7 @@ async function askLauncher(path: string, argument: string): Promise<Conversation
       (line) =>
         resolve({
           answer: JSON.parse(line) as ExportAnswer,
-          done: () => socket.write('done\n'),
+          done: () => socket.end(`${EXPORT_DONE}\n`, () => process.exit(0)),
         }),
       gone,
     );

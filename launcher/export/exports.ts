@@ -7,7 +7,12 @@ import { randomUUID } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { VmsteadError } from '../../crds/errors.ts';
-import type { ExportConsistency, ExportFailure, ExportRequest } from '../../crds/export.ts';
+import {
+  EXPORT_DONE,
+  type ExportConsistency,
+  type ExportFailure,
+  type ExportRequest,
+} from '../../crds/export.ts';
 import type { GuestAgent } from '../guest/freeze.ts';
 import type { LauncherPaths } from '../paths.ts';
 import type { QmpClient } from '../qmp/client.ts';
@@ -64,7 +69,7 @@ export class Exports {
     const lines = new LineSplitter(
       LONGEST_REQUEST,
       (line) => {
-        if (line === 'done') void this.letGo(socket, 0);
+        if (line === EXPORT_DONE) void this.letGo(socket, 0);
         else void this.answer(socket, line);
       },
       () => socket.destroy(),

@@ -1,5 +1,6 @@
 /** Disks of a guest that goes on writing, read by the helper that `kubectl vm export` runs in the pod. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +9,7 @@ import { formatOf } from '../../cli/export/formats/formats.ts';
 import { PartFile } from '../../cli/export/part.ts';
 import { receiveBegin, receiveRecords } from '../../cli/export/receive.ts';
 import { BrokenOffError, ByteQueue } from '../../crds/byte-queue.ts';
-import type { ExportBegin, ExportRequest } from '../../crds/export.ts';
+import { EXPORT_DONE, type ExportBegin, type ExportRequest } from '../../crds/export.ts';
 import { docker } from '../../images/docker.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
@@ -69,6 +70,13 @@ class Helper implements Disposable {
     this.child.on('close', () => this.bytes.end(`the helper ended: ${said}`));
   }
 
+  /** Says that all of it is here, and waits until that was heard. */
+  async done(): Promise<void> {
+    const closed = once(this.child, 'close');
+    this.child.stdin.write(`${EXPORT_DONE}\n`);
+    await closed;
+  }
+
   [Symbol.dispose](): void {
     this.child.stdin.end();
     this.child.kill('SIGKILL');
@@ -99,6 +107,7 @@ async function exportTo(
   try {
     part.start(await receiveBegin(helper.bytes));
     await receiveRecords(helper.bytes, part, () => {});
+    await helper.done();
     await part.finish();
     return output;
   } finally {
@@ -201,6 +210,7 @@ test('what a connection that broke off was about is there for the next one', {
 test('a guest that overwrites too much loses the export, and nothing else', {
   timeout: 4 * MINUTE,
 }, async () => {
+  await pattern(24);
   const overwrite = exportTo('lost.raw', { disk: 'more' }, async () => void (await pattern(24)));
   await expect(overwrite).rejects.toMatchObject({ code: 'ExportLost' });
   await expect.poll(() => operator.report?.state, { timeout: MINUTE }).toBe('Running');
