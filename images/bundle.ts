@@ -39,6 +39,8 @@ export async function bundle(entry: string): Promise<Bundle> {
     legalComments: 'external',
     // Loaded for a kubeconfig only, which no pod has; its 2 MB of source would stay in memory.
     external: ['@kubernetes/client-node'],
+    // Of a launcher there is one for each VM.
+    alias: entry.startsWith('launcher/') ? { zod: './crds/lean-zod.ts' } : {},
     // A bundle is always the program itself.
     define: {
       'import.meta.main': 'true',

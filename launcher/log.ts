@@ -1,4 +1,4 @@
-/** What the launcher needs of a logger: pino has it, and is loaded only when QEMU runs. */
+/** What the launcher needs of a logger: `json-log.ts` writes it, and is loaded only when QEMU runs. */
 type Write = (fields: Record<string, unknown>, message: string) => void;
 
 export interface Log {

@@ -1,8 +1,8 @@
 /** The launcher of a pod: one machine description in, one VM, one exit code out. */
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { VmsteadError } from '../crds/errors.ts';
 import { machineDescription, POD_PATH } from '../crds/machine-description.ts';
+import { giveBackLater } from './give-back.ts';
 import { EarlyLog } from './log.ts';
 import { launcherPaths } from './paths.ts';
 import { runConsole } from './serial/console.ts';
@@ -58,8 +58,6 @@ function main(): void {
     writeTerminationMessage(paths.terminationLog, terminationMessage(ending, new Date()));
     process.exitCode = EXIT_CODE[ending.result];
   };
-  // As a command line flag it would cost 25 ms: Node's own code is cached for the flags it was built with.
-  setFlagsFromString('--optimize-for-size');
   try {
     const description = readDescription(paths.machine);
     const life = Life.open(paths.runDirectory);
@@ -79,11 +77,12 @@ function main(): void {
     const services = import('./services.ts').then(({ startServices }) => {
       const started = startServices(vm, log);
       changed = started.changed;
+      giveBackLater();
       return started;
     });
     vm.ended
       .then(async (ending) => {
-        log.info({ ...ending }, 'the VM ended');
+        log.info({ result: ending.result, code: ending.code, reason: ending.message }, 'the VM ended');
         await (await services).end();
         tell(ending);
         process.exit();

@@ -14,6 +14,9 @@ export interface SpawnedQemu {
   exited: Promise<QemuExit>;
 }
 
+/** How the launcher's own memory is kept small (`supervise`) would slow QEMU's requests down. */
+const LAUNCHERS_OWN = ['MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_'];
+
 /**
  * Starts QEMU in a session of its own with its words in a file, so that it needs nothing of the launcher's.
  * It inherits `claims`, the descriptors that hold block devices.
@@ -22,7 +25,9 @@ export function spawnQemu(command: readonly string[], claims: number[], logPath:
   const [program = '', ...args] = command;
   const log = openSync(logPath, 'a', 0o600);
   try {
-    const child = spawn(program, args, { detached: true, stdio: ['ignore', log, log, ...claims] });
+    const env = { ...process.env };
+    for (const name of LAUNCHERS_OWN) delete env[name];
+    const child = spawn(program, args, { detached: true, env, stdio: ['ignore', log, log, ...claims] });
     const exited = new Promise<QemuExit>((resolve, reject) => {
       child.once('exit', (code, signal) => resolve({ code, signal }));
       child.once('error', (error) =>

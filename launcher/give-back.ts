@@ -1,0 +1,24 @@
+/**
+ * Gives back to the node what only the start took: garbage that V8 would not collect before it needs the room,
+ * which for a launcher is never, and the bytecode of what ran once. docs/decisions/0008-launcher-memory.md.
+ */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+
+/** Milliseconds: the guest has booted by then, and what the launcher does for a start is done. */
+const AFTER = 30_000;
+/** The first flushes what was not used since the one before it, the last ones free and compact. Some 10 ms each. */
+const ROUNDS = 4;
+
+type Collect = (options: { type: 'major'; flavor: 'last-resort' }) => void;
+
+export function giveBackLater(): void {
+  setTimeout(giveBack, AFTER).unref();
+}
+
+function giveBack(): void {
+  // Not before: Node's own code is cached for the flags it was built with, and would be compiled anew.
+  for (const flag of ['--optimize-for-size', '--bytecode-old-age=1', '--expose-gc']) setFlagsFromString(flag);
+  const collect = runInNewContext('gc') as Collect;
+  for (let round = 0; round < ROUNDS; round++) collect({ type: 'major', flavor: 'last-resort' });
+}
