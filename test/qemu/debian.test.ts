@@ -22,7 +22,8 @@ test('boots, is set up, answers by its agent, and shuts down', { timeout: 300_00
     cloudInit: {
       instanceId: 'i-1',
       hostname: 'seeded',
-      userData: { inline: '#cloud-config\nruncmd:\n- echo "SEEDED $(hostname)" >/dev/ttyS0\n' },
+      // Not ttyS0: a getty that starts there hangs up on everybody who has the line open.
+      userData: { inline: '#cloud-config\nruncmd:\n- echo "SEEDED $(hostname)" >/dev/console\n' },
     },
   };
   await using launcher = await Launcher.start(description, {
