@@ -144,6 +144,15 @@ function restart({ vm }: Material): string[] {
   );
 }
 
+type SeenDisk = NonNullable<NonNullable<StoredVirtualMachine['status']>['disks']>[number];
+
+/** Nothing of a disk that is where disks are. */
+function attachmentOf(attachment: SeenDisk['attachment']): string | undefined {
+  if (attachment === undefined || attachment.state === 'InPod') return undefined;
+  const { state, podName, message } = attachment;
+  return `${state}${podName === undefined ? '' : ` through ${podName}`}${message === undefined ? '' : `: ${message}`}`;
+}
+
 function disks({ vm, claims }: Material): string[] {
   const { spec, status } = vm;
   return table(
@@ -161,7 +170,9 @@ function disks({ vm, claims }: Material): string[] {
         claim?.spec?.storageClassName ?? '-',
         seen?.capacity ?? claim?.status?.capacity?.storage ?? disk.claim?.size ?? '-',
         seen?.format ?? '-',
-        [seen?.media, seen?.limits, seen?.problem].filter((each) => each !== undefined).join('; ') || '-',
+        [attachmentOf(seen?.attachment), seen?.media, seen?.limits, seen?.problem]
+          .filter((each) => each !== undefined)
+          .join('; ') || '-',
       ];
     }),
   );
