@@ -2,8 +2,7 @@
  * A disk that comes while the machine runs, exported from another container: by a key of its own, past the
  * death of its exporter in the middle of writing, and away again.
  */
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ATTACHMENT_COMMAND, ATTACHMENT_PORT, type AttachmentJob } from '../../crds/attachment.ts';
@@ -12,6 +11,7 @@ import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
@@ -31,16 +31,11 @@ let guest: TinyGuest;
 let folder: string;
 beforeAll(async () => {
   guest = await tinyGuest();
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-attach-'));
+  ({ folder, gateway } = await isolate(NETWORK));
   await chmod(folder, 0o755);
-  await docker(['network', 'create', '--internal', NETWORK]);
-  gateway = (
-    await docker(['network', 'inspect', NETWORK, '--format', '{{(index .IPAM.Config 0).Gateway}}'])
-  ).trim();
 });
 afterAll(async () => {
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 });
 
 /** An attachment pod's program in its container: restricted as a launcher is, with one disk and one key. */

@@ -1,13 +1,13 @@
 /** A launcher and an operator on the channel; the guest's network, and what it must not reach. */
 import { spawn } from 'node:child_process';
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
 import { binary } from '../../setup/paths.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
@@ -19,15 +19,10 @@ let folder: string;
 
 beforeAll(async () => {
   guest = await tinyGuest();
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-operator-'));
-  await docker(['network', 'create', '--internal', NETWORK]);
-  gateway = (
-    await docker(['network', 'inspect', NETWORK, '--format', '{{(index .IPAM.Config 0).Gateway}}'])
-  ).trim();
+  ({ folder, gateway } = await isolate(NETWORK));
 });
 afterAll(async () => {
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 });
 
 async function startWith(

@@ -1,8 +1,7 @@
 /** Disks of a guest that goes on writing, read by the helper that `kubectl vm export` runs in the pod. */
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { formatOf } from '../../cli/export/formats/formats.ts';
@@ -13,6 +12,7 @@ import { EXPORT_DONE, type ExportBegin, type ExportRequest } from '../../crds/ex
 import { docker } from '../../images/docker.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const NETWORK = `vmstead-export-${process.pid}`;
@@ -24,13 +24,11 @@ let operator: TestOperator;
 let launcher: Launcher;
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-export-'));
-  await docker(['network', 'create', '--internal', NETWORK]);
-  const format = '{{(index .IPAM.Config 0).Gateway}}';
-  const gateway = (await docker(['network', 'inspect', NETWORK, '--format', format])).trim();
+  const place = await isolate(NETWORK);
+  folder = place.folder;
   const etc = join(folder, 'operator');
   await mkdir(etc);
-  operator = await TestOperator.start(gateway, etc);
+  operator = await TestOperator.start(place.gateway, etc);
   const { address, serverName, caCertificate } = operator;
   const writer = 'vmstead.sectors=serial:data vmstead.sectors.slots=64 vmstead.sectors.report=20';
   const description = machine(writer, {
@@ -48,8 +46,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await launcher?.[Symbol.asyncDispose]();
   await operator?.[Symbol.asyncDispose]();
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 }, MINUTE);
 
 /** One run of the helper, as exec gives it. */

@@ -3,17 +3,16 @@
  * QEMU. In one life of a VM each launcher dies at the next point of a list, so that every one has to take over
  * what the one before left, and has to come further than it.
  */
-import { copyFile, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, type ExpectStatic, test } from 'vitest';
 import type { CommandName } from '../../crds/channel.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
-import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
 import { EXIT_CODE } from '../../launcher/vm/ending.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { type Ended, fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
@@ -27,14 +26,10 @@ let gateway: string;
 
 beforeAll(async () => {
   guest = await tinyGuest();
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-failpoints-'));
-  await docker(['network', 'create', '--internal', NETWORK]);
-  const format = '{{(index .IPAM.Config 0).Gateway}}';
-  gateway = (await docker(['network', 'inspect', NETWORK, '--format', format])).trim();
+  ({ folder, gateway } = await isolate(NETWORK));
 });
 afterAll(async () => {
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 });
 
 /** Each point before and after. */

@@ -1,15 +1,14 @@
 /** Disks that are changed while their guest runs: limits, media, size. */
 import { execFile } from 'node:child_process';
-import { chmod, copyFile, mkdir, mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, copyFile, mkdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MachineDisk } from '../../crds/machine-description.ts';
-import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
 import { DISK_SECTOR, makeBootableCd } from './support/bootable-cd.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const run = promisify(execFile);
@@ -21,15 +20,10 @@ let guest: TinyGuest;
 let folder: string;
 beforeAll(async () => {
   guest = await tinyGuest();
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-live-'));
-  await docker(['network', 'create', '--internal', NETWORK]);
-  gateway = (
-    await docker(['network', 'inspect', NETWORK, '--format', '{{(index .IPAM.Config 0).Gateway}}'])
-  ).trim();
+  ({ folder, gateway } = await isolate(NETWORK));
 });
 afterAll(async () => {
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 });
 
 async function start(operator: TestOperator, disks: MachineDisk[], more: string[] = []): Promise<Launcher> {

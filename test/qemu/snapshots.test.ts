@@ -1,6 +1,5 @@
 /** Snapshots with and without memory on a real QEMU, and the way back. */
-import { copyFile, mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { copyFile, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { MachineDescription } from '../../crds/machine-description.ts';
@@ -9,6 +8,7 @@ import { docker } from '../../images/docker.ts';
 import type { TinyGuest } from '../../images/guests/build.ts';
 import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { TestOperator } from './support/channel.ts';
+import { isolate, release } from './support/isolated.ts';
 import { fileDisk, Launcher, machine, tinyGuest } from './support/launcher.ts';
 
 const UP = /VMSTEAD-GUEST-UP boot_id=(\S+)/;
@@ -23,14 +23,10 @@ let gateway: string;
 
 beforeAll(async () => {
   guest = await tinyGuest();
-  folder = await mkdtemp(join(tmpdir(), 'vmstead-snapshots-'));
-  await docker(['network', 'create', '--internal', NETWORK]);
-  const format = '{{(index .IPAM.Config 0).Gateway}}';
-  gateway = (await docker(['network', 'inspect', NETWORK, '--format', format])).trim();
+  ({ folder, gateway } = await isolate(NETWORK));
 });
 afterAll(async () => {
-  await docker(['network', 'rm', NETWORK]);
-  await rm(folder, { recursive: true, force: true });
+  await release(NETWORK, folder);
 });
 
 const order = (uid: string, changes: Partial<SnapshotOrder> = {}): SnapshotOrder => ({
