@@ -14,8 +14,6 @@ const SECTOR = 2048;
 const AT = { primary: 16, joliet: 17, end: 18, tables: 19, folders: 23 } as const;
 /** Longest name of a file: Joliet's own 64 characters are exceeded by every tool, up to what a record holds. */
 export const LONGEST_NAME = 103;
-/** Longest volume label: Joliet has room for so many characters. */
-export const LONGEST_LABEL = 16;
 const PATH_TABLE_BYTES = 10;
 /** 2020-01-01T00:00:00Z. */
 const RECORDED = Buffer.from([120, 1, 1, 0, 0, 0, 0]);
@@ -176,7 +174,7 @@ function descriptor({ type, volumeId, sectors, root, rootBytes, table }: Descrip
   return buffer;
 }
 
-/** The image as a whole. Names and label must be within their lengths, and ASCII. */
+/** The image as a whole. Names and the label are ASCII, the label of at most the 16 characters that Joliet has room for. */
 export function iso9660(volumeId: string, files: readonly IsoFile[]): Buffer {
   const sorted = [...files].sort((a, b) => (a.name < b.name ? -1 : 1));
   const unplaced = sorted.map((file) => ({ ...file, at: 0 }));

@@ -1,8 +1,8 @@
 /**
- * Lets a guest go on that a full volume or a lost attachment had stopped, when there is room, or to see whether the
- * attachment is back. Never what a person paused.
+ * Lets a guest go on that a full volume or a lost attachment had stopped: when there is room, or to see whether a
+ * device has room or the attachment is back. Never what a person paused.
  */
-import { hasRoom, LOOK_INTERVAL } from './room.ts';
+import { LOOK_INTERVAL, mayHaveRoom } from './room.ts';
 import type { Vm } from './vm.ts';
 
 export function watchRoom(vm: Vm): void {
@@ -13,7 +13,7 @@ export function watchRoom(vm: Vm): void {
     const error = life.record.ioError;
     const disk = vm.disks[error?.disk ?? -1];
     const lost = vm.machineDisks[error?.disk ?? -1]?.backend?.type === 'attached';
-    const mayGoOn = error?.noSpace ? disk && hasRoom(disk) : lost;
+    const mayGoOn = error?.noSpace ? disk && mayHaveRoom(disk) : lost;
     if (vm.state === 'IoError' && mayGoOn && !life.record.pausedByPerson) {
       // A resume that did not last is tried again more slowly.
       interval =

@@ -10,11 +10,13 @@ const ENOUGH_BYTES = 16 * 1024 * 1024;
 export const LOOK_INTERVAL = { first: 2000, last: 30_000 } as const;
 
 /**
- * Whether a full disk has room again. A throw-away overlay never has: its bound is part of the machine. How
- * much a device has left, nobody knows before it is written to.
+ * Whether a full disk may have room again. A throw-away overlay never has: its bound is part of the machine. How
+ * much a device has left, nobody knows before it is written to: it is tried, and what fails again is lost no more
+ * than the first time.
  */
-export function hasRoom(disk: PreparedDisk): boolean {
-  if (disk.overlay !== undefined || disk.driver === 'host_device') return false;
+export function mayHaveRoom(disk: PreparedDisk): boolean {
+  if (disk.overlay !== undefined) return false;
+  if (disk.driver === 'host_device') return true;
   try {
     const { bavail, bsize } = statfsSync(dirname(disk.filename));
     return bavail * bsize >= ENOUGH_BYTES;
@@ -41,7 +43,7 @@ export function ioErrorMessage(
     return `the throw-away overlay of disk ${name} is full; the guest is paused: raise overlaySize and restart the VM`;
   }
   if (disk?.driver === 'host_device') {
-    return `the storage of disk ${name} is full; the guest is paused: make room, then resume the VM`;
+    return `the storage of disk ${name} is full; the guest is paused and tries again at least every half minute: make room`;
   }
   return `the volume of disk ${name} is full; the guest is paused and goes on by itself when there is room: enlarge the claim`;
 }

@@ -49,6 +49,47 @@ test('a full volume pauses the guest, room lets it go on, and nothing is lost', 
   expect(await launcher.life()).not.toHaveProperty('ioError');
 });
 
+test('a thin device whose storage is full pauses the guest, which tries again by itself', {
+  timeout: 180_000,
+}, async () => {
+  const storage = join(folder, 'storage');
+  await mkdir(storage);
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'vmstead-test', storage]);
+  try {
+    await writeFile(join(storage, 'other'), Buffer.alloc(12 * MIB, 'x'));
+    await writeFile(join(storage, 'thin.img'), '');
+    await truncate(join(storage, 'thin.img'), 32 * MIB);
+    const loop = (await run('losetup', ['--find', '--show', join(storage, 'thin.img')])).stdout.trim();
+    await chmod(loop, 0o666);
+    try {
+      const disk = { ...fileDisk('data'), backend: { type: 'block', path: '/dev/vmstead/data' } as const };
+      await using launcher = await Launcher.start(machine('', { disks: [disk] }), {
+        guest,
+        docker: [`--device=${loop}:/dev/vmstead/data:rwm`],
+      });
+      await launcher.guestSays(UP, 1, 60);
+      await launcher.typeIntoConsole('fill /dev/vda 18');
+      const full = { ioError: { disk: 0, noSpace: true } };
+      await expect.poll(() => launcher.life(), { timeout: 60_000 }).toMatchObject(full);
+      // It tries, and stops again: nothing is told to the guest.
+      await expect
+        .poll(async () => (await launcher.logs()).launcher.split('the guest goes on').length, {
+          timeout: 60_000,
+        })
+        .toBeGreaterThan(2);
+      expect((await launcher.logs()).guest).not.toContain('VMSTEAD-FILL');
+      await rm(join(storage, 'other'));
+      await launcher.guestSays(/VMSTEAD-FILL \/dev\/vda mib=18 ok/, 1, 90);
+      await launcher.typeIntoConsole('verify /dev/vda 18');
+      await launcher.guestSays(/VMSTEAD-VERIFY \/dev\/vda mib=18 same/, 1, 60);
+    } finally {
+      await run('losetup', ['--detach', loop]);
+    }
+  } finally {
+    await run('umount', ['--lazy', storage]);
+  }
+});
+
 test('throw-away overlays stop at their bound, and what is below stays as it was; files become a disk', {
   timeout: 180_000,
 }, async () => {
