@@ -10,6 +10,8 @@ export const LABEL = {
   incarnation: 'vmstead.io/incarnation',
   /** On a launcher pod without a guest: what it is for. */
   task: 'vmstead.io/task',
+  /** Name of the VirtualMachineSnapshotSchedule that made a VirtualMachineSnapshot. */
+  schedule: 'vmstead.io/schedule',
   /** Name of the disk in its VM that a claim holds. */
   disk: 'vmstead.io/disk',
   /** Name of the VirtualMachineImage that a pod, claim or lease belongs to. */

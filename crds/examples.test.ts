@@ -9,6 +9,7 @@ import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
 import { virtualMachineRestore } from './virtual-machine-restore.ts';
 import { virtualMachineSnapshot } from './virtual-machine-snapshot.ts';
+import { virtualMachineSnapshotSchedule } from './virtual-machine-snapshot-schedule.ts';
 
 const root = join(import.meta.dirname, '..');
 const KINDS: Record<string, z.ZodType> = {
@@ -17,6 +18,7 @@ const KINDS: Record<string, z.ZodType> = {
   VirtualMachineOperation: virtualMachineOperation,
   VirtualMachineSnapshot: virtualMachineSnapshot,
   VirtualMachineRestore: virtualMachineRestore,
+  VirtualMachineSnapshotSchedule: virtualMachineSnapshotSchedule,
 };
 
 function manifestsIn(text: string) {

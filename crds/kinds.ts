@@ -5,6 +5,7 @@ import { virtualMachineImage } from './virtual-machine-image.ts';
 import { virtualMachineOperation } from './virtual-machine-operation.ts';
 import { virtualMachineRestore } from './virtual-machine-restore.ts';
 import { virtualMachineSnapshot } from './virtual-machine-snapshot.ts';
+import { virtualMachineSnapshotSchedule } from './virtual-machine-snapshot-schedule.ts';
 
 export interface PrinterColumn {
   name: string;
@@ -299,5 +300,39 @@ export const KINDS: readonly Kind[] = [
       },
     ],
     schema: virtualMachineRestore,
+  },
+  {
+    kind: 'VirtualMachineSnapshotSchedule',
+    plural: 'virtualmachinesnapshotschedules',
+    singular: 'virtualmachinesnapshotschedule',
+    shortNames: ['vmsnapsched'],
+    categories: ['vmstead'],
+    description: 'Snapshots of one VirtualMachine, or of several, again and again; the old ones go.',
+    printerColumns: [
+      { name: 'VM', type: 'string', description: 'The VirtualMachine.', jsonPath: '.spec.virtualMachine' },
+      { name: 'Schedule', type: 'string', description: 'When, as cron has it.', jsonPath: '.spec.schedule' },
+      {
+        name: 'Next',
+        type: 'string',
+        description: 'The next time.',
+        jsonPath: '.status.nextScheduleTime',
+      },
+      { name: 'Last', type: 'date', description: 'The last time.', jsonPath: '.status.lastScheduleTime' },
+      {
+        name: 'Reason',
+        type: 'string',
+        description: 'Whether it goes on, or why not.',
+        jsonPath: ofCondition('Ready', 'reason'),
+      },
+      age,
+      {
+        name: 'Message',
+        type: 'string',
+        description: 'What is wrong, if anything.',
+        jsonPath: '.status.conditions[?(@.type=="Ready")].message',
+        priority: 1,
+      },
+    ],
+    schema: virtualMachineSnapshotSchedule,
   },
 ];

@@ -58,7 +58,7 @@ function keyRule<S extends z.ZodType<Record<string, string>>>(what: string): Rul
   };
 }
 
-function labelMap(maxEntries: number) {
+export function labelMap(maxEntries: number) {
   return rules(stringMap(maxEntries, 63), [
     keyRule('a label'),
     {

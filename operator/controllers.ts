@@ -3,6 +3,7 @@ import { imageController } from './image/controller.ts';
 import type { Controller } from './kube/controller.ts';
 import { sharedCaches } from './shared-caches.ts';
 import { snapshotController } from './snapshot/controller.ts';
+import { snapshotScheduleController } from './snapshot-schedule/controller.ts';
 import { machineDefaults, virtualMachineController } from './virtual-machine/controller.ts';
 
 /** All controllers of the operator; each makes the caches that it reads through `deps.cache`. */
@@ -13,5 +14,6 @@ export function controllers(deps: OperatorDeps): Controller[] {
     virtualMachineController(deps, shared, defaults),
     imageController(deps, shared, defaults),
     snapshotController(deps, shared),
+    snapshotScheduleController(deps, shared),
   ];
 }

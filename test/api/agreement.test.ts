@@ -77,7 +77,19 @@ function objectOf(kind: Kind, schema: StructuralSchema, target: string, seed: nu
   const object: Json = { apiVersion: API_VERSION, kind: kind.kind, metadata: { name }, spec };
   if (kind.kind === 'VirtualMachine') return repairVirtualMachine(object, target);
   if (kind.kind === 'VirtualMachineImage') return repairImage(object, target);
+  if (kind.kind === 'VirtualMachineSnapshotSchedule') return repairSchedule(object, target);
   return kind.kind === 'VirtualMachineRestore' ? repairRestore(object, target) : repairOperation(object);
+}
+
+function repairSchedule(schedule: Json, target: string): Json {
+  const { spec } = schedule as { spec: { virtualMachine?: string; selector?: object } };
+  if (target.startsWith('.spec.selector')) delete spec.virtualMachine;
+  else if (spec.virtualMachine !== undefined) delete spec.selector;
+  if (spec.virtualMachine === undefined && spec.selector === undefined) {
+    if (target.startsWith('.spec.selector')) spec.selector = { matchLabels: { app: 'web' } };
+    else spec.virtualMachine = 'web';
+  }
+  return schedule;
 }
 
 function repairRestore(restore: Json, target: string): Json {

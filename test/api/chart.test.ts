@@ -36,6 +36,7 @@ describe('the chart', () => {
       'virtualmachinerestores.vmstead.io',
       'virtualmachines.vmstead.io',
       'virtualmachinesnapshots.vmstead.io',
+      'virtualmachinesnapshotschedules.vmstead.io',
     ]);
     for (const crd of crds)
       expect(crd.metadata.annotations).toMatchObject({ 'helm.sh/resource-policy': 'keep' });
@@ -97,8 +98,10 @@ describe('rights', () => {
       'virtualmachines *: get list watch',
       'virtualmachines/finalizers *: update',
       'virtualmachines/status *: get patch',
-      'virtualmachinesnapshots *: get list watch',
+      'virtualmachinesnapshots *: get list watch create delete',
       'virtualmachinesnapshots/status *: get patch',
+      'virtualmachinesnapshotschedules *: get list watch',
+      'virtualmachinesnapshotschedules/status *: get patch',
     ]);
     expect(rulesOf('ClusterRole', 'vmstead-operator-cluster')).toEqual([
       'nodes *: get list watch',

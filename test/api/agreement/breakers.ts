@@ -223,6 +223,18 @@ export const BREAKERS: Readonly<Record<string, Breaker>> = {
     const checksum = `sha256:${'0'.repeat(64)}`;
     spec.source = { http: { url: 'http://a/b', checksum, checksumURL: 'http://a/c' } };
   },
+  '.spec: must have either virtualMachine or selector': ({ spec }) => {
+    spec.virtualMachine = 'web';
+    spec.selector = { matchLabels: {} };
+  },
+  [`.spec.selector.matchLabels: ${LABEL_KEY}`]: ({ spec }) => {
+    delete spec.virtualMachine;
+    spec.selector = { matchLabels: { 'a b': 'x' } };
+  },
+  [`.spec.selector.matchLabels: ${LABEL_VALUE}`]: ({ spec }) => {
+    delete spec.virtualMachine;
+    spec.selector = { matchLabels: { a: 'x y' } };
+  },
   '.spec: must have either snapshot or lastValid: true': ({ spec }) => {
     spec.snapshot = 'before';
     spec.lastValid = true;
