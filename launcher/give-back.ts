@@ -1,6 +1,9 @@
 /**
  * Gives back to the node what only the start took: garbage that V8 would not collect before it needs the room,
  * which for a launcher is never, and the bytecode of what ran once. docs/decisions/0008-launcher-memory.md.
+ *
+ * Flags are set as late as can be: Node's own code is cached for the flags it was built with, and what is loaded
+ * after another one was set is compiled anew.
  */
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -12,12 +15,19 @@ const ROUNDS = 4;
 
 type Collect = (options: { type: 'major'; flavor: 'last-resort' }) => void;
 
+/**
+ * Regular expressions stay bytecode. V8 makes machine code of those that run a second time, and Node's own one for
+ * IPv6 addresses, which every connection runs, has 160 KiB of it; nothing that a launcher does often is one.
+ */
+export function keepPatternsSmall(): void {
+  setFlagsFromString('--regexp-interpret-all');
+}
+
 export function giveBackLater(): void {
   setTimeout(giveBack, AFTER).unref();
 }
 
 function giveBack(): void {
-  // Not before: Node's own code is cached for the flags it was built with, and would be compiled anew.
   for (const flag of ['--optimize-for-size', '--bytecode-old-age=1', '--expose-gc']) setFlagsFromString(flag);
   const collect = runInNewContext('gc') as Collect;
   for (let round = 0; round < ROUNDS; round++) collect({ type: 'major', flavor: 'last-resort' });

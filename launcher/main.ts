@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { VmsteadError } from '../crds/errors.ts';
 import { machineDescription, POD_PATH } from '../crds/machine-description.ts';
-import { giveBackLater } from './give-back.ts';
+import { giveBackLater, keepPatternsSmall } from './give-back.ts';
 import { EarlyLog } from './log.ts';
 import { launcherPaths } from './paths.ts';
 import { runConsole } from './serial/console.ts';
@@ -75,6 +75,7 @@ function main(): void {
     if (life.stopRequestedAt() !== undefined) void stop(vm);
     // QEMU is starting; what follows has time, and is loaded only now.
     const services = import('./services.ts').then(({ startServices }) => {
+      keepPatternsSmall();
       const started = startServices(vm, log);
       changed = started.changed;
       giveBackLater();
