@@ -179,6 +179,22 @@ describe('a disk from an image', () => {
       backend: { type: 'base', base: { path: '/bases/root/disk.qcow2', format: 'qcow2' } },
     });
   });
+
+  it('is below a throw-away overlay of an ephemeral disk, without a claim and without a lease', () => {
+    const ephemeral = { name: 'root', source: { ephemeral: { image: { name: 'debian' } } } };
+    const { decision, actions } = planVirtualMachine(world([base()], {}, ephemeral));
+    expect(actions.map(({ type }) => type)).toEqual(['CreatePod']);
+    expect(decision?.wanted.disks[0]).toMatchObject({
+      readOnly: false,
+      backend: {
+        type: 'ephemeral',
+        base: { path: '/bases/root/disk.qcow2', format: 'qcow2', virtualBytes: METADATA.virtualBytes },
+        overlay: { path: '/var/lib/vmstead/root.qcow2' },
+      },
+    });
+    const waits = planVirtualMachine(world([], {}, ephemeral));
+    expect(waits.decision?.wait?.reason).toBe('ImageNotReady');
+  });
 });
 
 describe('a disk that has become independent', () => {

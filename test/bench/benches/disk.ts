@@ -3,7 +3,7 @@
  * the launcher runs, and by `qemu-img bench` without a guest. All variants in turns, each round in another order.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -94,6 +94,8 @@ export async function disk({ say }: { say(message: string): void }, rounds: numb
 async function fill(folder: string): Promise<void> {
   const disk = join(folder, 'data');
   await mkdir(disk, { recursive: true });
+  // User 107 is to find it.
+  await chmod(folder, 0o755);
   const run = promisify(execFile);
   await run('sh', [
     '-ec',
@@ -115,19 +117,34 @@ async function inGuest(
   const unconfined = disk.aio === 'io_uring' ? ['--security-opt=seccomp=unconfined'] : [];
   await using launcher = await Launcher.start(description, { guest, disks, docker: unconfined });
   await launcher.guestSays(/VMSTEAD-GUEST-UP/, 1, 120);
+  const common = `--filename=/dev/vda --direct=1 --ioengine=libaio --group_reporting --time_based --runtime=${SECONDS} --ramp_time=1 --minimal`;
+  const commands = Object.entries(JOBS).map(
+    ([job, { fio }]) =>
+      `/usr/bin/fio --name=${job} ${common} ${fio} --output=/run/o; echo "FI""O-${job} $(tail -n 1 /run/o)"`,
+  );
+  await begin(launcher, commands.join('; '));
   const results: [DiskJob, number][] = [];
   for (const job of Object.keys(JOBS) as DiskJob[]) {
-    const { fio, field, unit } = JOBS[job];
-    const common = `--filename=/dev/vda --direct=1 --ioengine=libaio --group_reporting --time_based --runtime=${SECONDS} --ramp_time=1`;
-    await launcher.typeIntoConsole(
-      `/usr/bin/fio --name=${job} ${common} ${fio} --minimal --output=/run/o; echo "FI""O-${job} $(tail -n 1 /run/o)"`,
-    );
+    const { field, unit } = JOBS[job];
     const line = (await launcher.guestSays(new RegExp(`^FIO-${job} (.*)`, 'm'), 1, 120))[0]?.[1] ?? '';
     const value = Number(line.split(';')[field]);
     if (!(value > 0)) throw new Error(`fio in the guest said nothing of ${job}: ${line}`);
     results.push([job, unit === 'IOPS' ? value : value / 1024]);
   }
   return results;
+}
+
+/** On a busy machine what is typed may be lost. */
+async function begin(launcher: Launcher, commands: string): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await launcher.typeIntoConsole(`echo "FI""O-begin"; ${commands}`);
+    try {
+      await launcher.guestSays(/^FIO-begin/m, 1, 20);
+      return;
+    } catch (error) {
+      if (attempt === 3) throw error;
+    }
+  }
 }
 
 /** @returns operations a second */
