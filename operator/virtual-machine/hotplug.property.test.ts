@@ -153,7 +153,7 @@ function judge(cluster: ModelCluster): void {
 }
 
 const TIMEOUT = 120_000;
-const runs = { numRuns: Number(process.env.VMSTEAD_PROPERTY_RUNS ?? 60) };
+const runs = { numRuns: Number(process.env.VMSTEAD_PROPERTY_RUNS ?? 40) };
 
 it(
   'whatever dies, no claim has two writers, none is written while a guest holds it, and all comes to rest as wanted',

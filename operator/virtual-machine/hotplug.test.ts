@@ -74,6 +74,25 @@ describe('a disk that is added to the spec of a VM that runs', () => {
     expect(status(cluster)?.restartRequired).toMatchObject([{ field: 'spec.disks[e]' }]);
   });
 
+  it('says that it grows at the next start', () => {
+    const cluster = plugged(blank('data'));
+    for (const contact of cluster.contacts.values()) {
+      for (const disk of contact.report?.disks ?? []) disk.capacityBytes = 1000 * 2 ** 20;
+    }
+    const seen = () => {
+      cluster.reconcile('web');
+      return status(cluster)?.disks?.[0]?.attachment?.message;
+    };
+    expect(seen()).toBeUndefined();
+    const [claim] = [...cluster.stored.claims.values()];
+    cluster.stored.claims.set('web-data', {
+      ...claim!,
+      spec: { ...claim?.spec, resources: { requests: { storage: '2Gi' } } },
+    });
+    cluster.snapshot();
+    expect(seen()).toMatch(/^it has .* of the 2Gi of its claim, and takes the rest at the next start$/);
+  });
+
   it('keeps its place in the list, which QEMU names it by, when another one goes', () => {
     const cluster = plugged(blank('a'), blank('b'));
     cluster.editSpec('web', { disks: [blank('b')] as Disks });

@@ -13,6 +13,7 @@ import { LABEL, LAUNCHER_FINALIZER } from '../../crds/api.ts';
 import { ATTACHMENT_CONTAINER, ATTACHMENT_PORT } from '../../crds/attachment.ts';
 import { type DiskReport, PLUG_FEATURE } from '../../crds/channel.ts';
 import type { MachineDescription, MachineDisk } from '../../crds/machine-description.ts';
+import { formatBytes } from '../../crds/quantity.ts';
 import type { VirtualMachine } from '../../crds/virtual-machine.ts';
 import type { Lease, PersistentVolumeClaim } from '../kube/resources.ts';
 import { draftLease, holdersOf, leaseAge, ORPHAN_AFTER, useOf } from '../ownership/claim-lease.ts';
@@ -54,6 +55,8 @@ export interface HotplugPlan {
   after: number | undefined;
 }
 
+/** A claim that is larger by so much than the disk in it has grown since the disk came. */
+const GROWN = 1.2;
 /** Milliseconds between two attempts: the first follows at once, as a pod that was lost is missed by a guest. */
 const RETRY = { first: 1_000, last: 60_000 };
 /** Milliseconds between two looks at a pod that does not start, and at a claim that another VM has. */
@@ -291,7 +294,7 @@ class OneDisk {
       const { told } = this;
       const silent = !isHeard(world.contacts.get(this.alive.pod.metadata.uid), world.now);
       const has = silent || (told?.capacityBytes !== undefined && told.problem === undefined);
-      if (has) this.tell('Hotplugged', each, undefined, false);
+      if (has) this.tell('Hotplugged', each, this.smaller(), false);
       else
         this.tell(
           'Attaching',
@@ -316,6 +319,16 @@ class OneDisk {
         'its pod runs and is to call the operator; if a NetworkPolicy denies egress here, allow TCP 8443 from pods with label vmstead.io/attachment to the operator’s namespace',
       wait !== undefined && !PASSING.has(wait.reason),
     );
+  }
+
+  /** NBD has no word for a disk that grows; a volume that is filled by less than its file system's own is one that grew. */
+  private smaller(): string | undefined {
+    const { backend } = this.target ?? {};
+    const wants = backend?.type === 'file' ? backend.create?.maxBytes : undefined;
+    const has = this.told?.capacityBytes;
+    if (wants === undefined || has === undefined || wants < has * GROWN) return undefined;
+    const [now, then] = [formatBytes(BigInt(has)), formatBytes(BigInt(wants))];
+    return `it has ${now} of the ${then} of its claim, and takes the rest at the next start`;
   }
 
   /** There is no pod, or it has ended. */

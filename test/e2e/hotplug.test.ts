@@ -110,7 +110,8 @@ test('a blank disk comes, outlives its pod in the middle of writing, goes, and c
 }, 600_000);
 
 test('a claim that another VM has is waited for, and a snapshot says why it cannot be taken', async () => {
-  await fillClaim(bed, 'shared', 16);
+  // Both nodes can mount it: nothing but the lease keeps the two apart.
+  await fillClaim(bed, 'shared', 16, { storageClassName: 'shared', accessModes: ['ReadWriteMany'] });
   await bed.apply(tinyVm('other', { disks: [claimDisk('shared', 'shared')] }));
   await bed.untilUp('other', SLOW);
   await edit(blankDisk('data', '64Mi', 'Retain'), claimDisk('shared', 'shared'));
