@@ -39,7 +39,7 @@ const http = rules(
       httpUrl('the checksum'),
     ).optional(),
     secretRef: described(
-      'Secret of this namespace for the server, which only the kubelet reads: username and password, or headers with a line "Name: value" for each.',
+      'Secret of this namespace for the server, which only the kubelet reads: username and password, or headers with a line "Name: value" for each; proxyUsername and proxyPassword for the proxy.',
       z.strictObject({ name: described('Name of the Secret.', objectName()) }),
     ).optional(),
     caConfigMapRef: described(
@@ -158,7 +158,7 @@ const time = (description: string) => described(description, z.string().meta({ f
 const words = (description: string) => described(description, text(1024));
 const count = (description: string) => described(description, integer(0, Number.MAX_SAFE_INTEGER));
 
-const imagePhase = z.enum(['Pending', 'Importing', 'Ready', 'Failed']);
+export const imagePhase = z.enum(['Pending', 'Importing', 'Ready', 'Failed']);
 
 const imageProgress = z.strictObject({
   transferredBytes: count('Bytes read from the source so far.'),

@@ -106,6 +106,24 @@ describe('a good server', () => {
     trusted[Symbol.dispose]();
   });
 
+  test('by a proxy that wants a password, which the server is not told', async () => {
+    const secret = new Bench();
+    writeFileSync(join(secret.directory, 'proxyUser'), 'ann\n');
+    writeFileSync(join(secret.directory, 'proxyPassword'), 'p:w\n');
+    const wanted = `Basic ${Buffer.from('ann:p:w').toString('base64')}`;
+    await using server = await webServer(serve({ content }));
+    await using proxy = await tunnels(200, wanted);
+    const asked = { proxy: proxy.url, secretDirectory: secret.directory };
+    expect(await bench.fetch(`${server.url}/disk`, asked)).toMatchObject({ result: 'Succeeded' });
+    expect(JSON.stringify(server.requests[0]!.headers)).not.toMatch(/authorization/i);
+    const without = new Bench();
+    expect(await without.fetch(`${server.url}/disk`, { proxy: proxy.url })).toMatchObject({
+      code: 'SourceRefused',
+      message: expect.stringContaining('with 407'),
+    });
+    for (const each of [secret, without]) each[Symbol.dispose]();
+  });
+
   test('a proxy that refuses is named', async () => {
     await using proxy = await tunnels(407);
     expect(await bench.fetch('http://disks.example/disk', { proxy: proxy.url })).toMatchObject({
@@ -420,13 +438,17 @@ describe('addresses', () => {
 });
 
 /** A proxy that carries CONNECT out, or answers otherwise. */
-async function tunnels(status: number): Promise<AsyncDisposable & { url: string; asked: string[] }> {
+async function tunnels(
+  status: number,
+  wanted?: string,
+): Promise<AsyncDisposable & { url: string; asked: string[] }> {
   const asked: string[] = [];
   const server: Server = createServer((_request, response) => response.writeHead(405).end());
   server.on('connect', (request, client) => {
     client.on('error', () => {});
-    if (status !== 200) {
-      client.end(`HTTP/1.1 ${status} No\r\n\r\n`);
+    const known = request.headers['proxy-authorization'] === wanted;
+    if (status !== 200 || !known) {
+      client.end(`HTTP/1.1 ${known ? status : 407} No\r\n\r\n`);
       return;
     }
     asked.push(request.url!);

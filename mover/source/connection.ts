@@ -10,7 +10,7 @@ import { type AddressGuard, fixedLookup } from './addresses.ts';
 export interface Route {
   guard: AddressGuard;
   /** http://host:port */
-  proxy?: { url: URL; guard: AddressGuard };
+  proxy?: { url: URL; guard: AddressGuard; headers: Record<string, string> };
   /** PEM, besides the usual authorities. */
   authorities?: string[];
   /** Milliseconds from the start to the head of the answer. */
@@ -100,7 +100,7 @@ function certificateFailure(url: URL, error: NodeJS.ErrnoException): MoverFailur
 
 async function throughProxy(
   url: URL,
-  { url: proxy, guard }: NonNullable<Route['proxy']>,
+  { url: proxy, guard, headers }: NonNullable<Route['proxy']>,
   signal: AbortSignal,
 ): Promise<Socket> {
   const addresses = await reachable(proxy, guard);
@@ -114,7 +114,7 @@ async function throughProxy(
       lookup: fixedLookup(addresses),
       method: 'CONNECT',
       path: authority,
-      headers: { Host: authority },
+      headers: { Host: authority, ...headers },
     });
     const abort = () => call.destroy(new Error('aborted'));
     signal.addEventListener('abort', abort, { once: true });

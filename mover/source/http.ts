@@ -7,7 +7,7 @@ import { BeginAgain, MoverFailure } from '../failure.ts';
 import { AddressGuard, type Resolve } from './addresses.ts';
 import { ifRange, readAnswer, sameContent, type Validators } from './answer.ts';
 import { exchange, type Route } from './connection.ts';
-import { authorities, secretHeaders } from './credentials.ts';
+import { authorities, proxyHeaders, secretHeaders } from './credentials.ts';
 import { Pace } from './pace.ts';
 import type { Source, SourceWatch } from './source.ts';
 
@@ -76,7 +76,13 @@ export class HttpSource implements Source {
       guard: options.guard ?? AddressGuard.forSource(open, job.internalNetworks ?? [], options.resolve),
       ...(job.proxy === undefined
         ? {}
-        : { proxy: { url: parse(job.proxy), guard: AddressGuard.forProxy(open, options.resolve) } }),
+        : {
+            proxy: {
+              url: parse(job.proxy),
+              guard: AddressGuard.forProxy(open, options.resolve),
+              headers: job.secretDirectory === undefined ? {} : proxyHeaders(job.secretDirectory),
+            },
+          }),
       ...(job.caDirectory === undefined ? {} : { authorities: authorities(job.caDirectory) }),
       headTimeout: this.patience.headTimeout,
       signal: options.signal,

@@ -10,8 +10,10 @@ import { sameStatus } from '../virtual-machine/status.ts';
 import type { Wait } from '../virtual-machine/waiting.ts';
 import type { MachineDefaults } from '../virtual-machine/world.ts';
 import { carryOut, type ImageHands, writeImageStatus } from './apply.ts';
+import { ImageMetrics } from './image-metrics.ts';
 import { type ImageSources, imageOfLabel, observeImage, projectMover } from './observe.ts';
 import { type ImagePlan, planImage } from './plan.ts';
+import type { StoredImage } from './resources.ts';
 import { imageStatusOf } from './status.ts';
 import type { ImageWorld } from './world.ts';
 
@@ -79,6 +81,7 @@ class Reconciler {
   readonly #deps: OperatorDeps;
   readonly #sources: ImageSources;
   readonly #hands: ImageHands;
+  readonly #metrics: ImageMetrics;
   /** When this process wrote each image's progress last. */
   readonly #told = new Map<string, number>();
 
@@ -86,6 +89,7 @@ class Reconciler {
     this.#deps = deps;
     this.#sources = sources;
     this.#hands = hands;
+    this.#metrics = new ImageMetrics(deps.registry, () => hands.caches.images.list());
   }
 
   async reconcile(key: string): Promise<Outcome> {
@@ -134,6 +138,7 @@ class Reconciler {
     const { namespace, name } = world;
     const { uid = '' } = decision.image.metadata;
     await writeImageStatus(this.#hands, decision.image.metadata, status);
+    this.#metrics.observe(decision.image as StoredImage, status);
     const [ready, was] = [status, before].map((each) =>
       each?.conditions?.find(({ type }) => type === 'Ready'),
     );
