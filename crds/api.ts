@@ -34,6 +34,12 @@ export const ANNOTATION = {
   image: 'vmstead.io/image',
   /** Of a disk's claim: the image under it that it still needs, as JSON. */
   base: 'vmstead.io/base',
+  /** Of a launcher pod: the claims whose file systems have room to grow into. A changed pod is looked at at once. */
+  grown: 'vmstead.io/grown',
+  /** Of a disk's claim: the storage made it as a copy of an image; what it holds, as JSON. */
+  clone: 'vmstead.io/clone',
+  /** Of an image's claim: why the storage does not clone it. */
+  cloneRefused: 'vmstead.io/clone-refused',
   /** What a mover or an attachment pod is to do, as JSON. */
   job: 'vmstead.io/job',
   /** UID of the claim that a mover or an attachment pod writes to. */

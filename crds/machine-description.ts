@@ -62,7 +62,14 @@ const backend = z.discriminatedUnion('type', [
     path: z.string(),
     format: z.enum(['raw', 'qcow2']),
     /** Make the file when the volume is empty: a sparse raw disk of at most so many bytes. */
-    create: z.strictObject({ maxBytes: z.int(), preallocate: z.literal(true).optional() }).optional(),
+    create: z
+      .strictObject({
+        maxBytes: z.int(),
+        preallocate: z.literal(true).optional(),
+        /** The storage has made it, as a copy of an image: it is there, and only grows. */
+        cloned: z.literal(true).optional(),
+      })
+      .optional(),
     ...onBase,
   }),
   z.strictObject({

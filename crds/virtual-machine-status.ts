@@ -66,6 +66,10 @@ const disk = z.strictObject({
         z.enum(['Linked', 'Copying', 'Independent']),
       ),
       copied: words('Part of the image that is copied, such as 40%.').optional(),
+      method: described(
+        'How the disk was made: Clone, by the storage itself (CSI), or Overlay, on the image.',
+        z.enum(['Clone', 'Overlay']),
+      ).optional(),
     }),
   ).optional(),
   attachment: described(

@@ -79,9 +79,11 @@ export function sharedCaches(deps: OperatorDeps): SharedCaches {
 /** Other annotations of a claim can be many and long. */
 function projectClaim(claim: PersistentVolumeClaim): PersistentVolumeClaim {
   const { annotations = {}, managedFields: _, ...metadata } = claim.metadata;
-  const kept = [ANNOTATION.image, ANNOTATION.base].flatMap((name) => {
-    const value = annotations[name];
-    return value === undefined ? [] : [[name, value] as const];
-  });
+  const kept = [ANNOTATION.image, ANNOTATION.base, ANNOTATION.clone, ANNOTATION.cloneRefused].flatMap(
+    (name) => {
+      const value = annotations[name];
+      return value === undefined ? [] : [[name, value] as const];
+    },
+  );
   return { ...claim, metadata: { ...metadata, annotations: Object.fromEntries(kept) } };
 }

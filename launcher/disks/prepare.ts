@@ -88,7 +88,7 @@ function prepareFile(name: string, backend: BackendOf<'file'>, manner: Manner): 
       ...onBase(name, backend, needed, manner),
     };
   }
-  if (create !== undefined) createBlank(name, path, create);
+  if (create !== undefined && !create.cloned) createBlank(name, path, create);
   regularFile(name, path);
   const direct = takesDirect(name, path, manner.readOnly) && manner.direct;
   return {

@@ -14,6 +14,10 @@ export type Action =
   | { type: 'CreateClaim'; claim: Draft<PersistentVolumeClaim> }
   | { type: 'GrowClaim'; claim: PersistentVolumeClaim; size: string }
   | { type: 'SetClaimOwner'; claim: PersistentVolumeClaim; owners: readonly object[] }
+  /** Makes the kubelet look at the pod, and so at its claims that have grown. */
+  | { type: 'TouchPod'; pod: Pod; grown: string }
+  /** Remembers that the storage does not clone an image's claim. */
+  | { type: 'RefuseClone'; claim: PersistentVolumeClaim; words: string }
   /** The disk in the claim needs its image no more. */
   | { type: 'LetGoOfBase'; claim: PersistentVolumeClaim }
   | { type: 'TakeLease'; lease: Draft<Lease>; replaces: Lease | undefined }

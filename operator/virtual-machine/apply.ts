@@ -88,6 +88,18 @@ const DO: { [T in Action['type']]: Doing<T> } = {
     );
   },
 
+  async TouchPod({ client, caches }, { pod, grown }) {
+    const metadata = { uid: pod.metadata.uid, annotations: { [ANNOTATION.grown]: grown } };
+    caches.pods.remember(await client.patch(pods, refOf(pod), { metadata }));
+  },
+
+  async RefuseClone({ client, caches }, { claim, words }) {
+    const { uid, resourceVersion } = claim.metadata;
+    const annotations = { [ANNOTATION.cloneRefused]: words.slice(0, 512) };
+    const metadata = { uid, resourceVersion, annotations };
+    caches.claims.remember(await client.patch(persistentvolumeclaims, refOf(claim), { metadata }));
+  },
+
   async LetGoOfBase({ client, caches }, { claim }) {
     const { uid, resourceVersion } = claim.metadata;
     const metadata = { uid, resourceVersion, annotations: { [ANNOTATION.base]: null } };

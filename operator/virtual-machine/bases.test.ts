@@ -255,6 +255,7 @@ describe('a disk that has become independent', () => {
     expect(statusOf(seen, decision!, undefined).disks?.[0]?.base).toEqual({
       image: 'debian',
       state: 'Independent',
+      method: 'Overlay',
     });
   });
 });

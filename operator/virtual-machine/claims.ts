@@ -8,6 +8,15 @@ import type { Draft } from '../kube/object.ts';
 import type { PersistentVolumeClaim } from '../kube/resources.ts';
 import type { ClaimUse } from '../ownership/claim-lease.ts';
 import { type BaseAnswer, baseOf, type DiskBase, ownersWith } from './bases.ts';
+import {
+  type CloneRecord,
+  cloneOf,
+  cloneRecordOf,
+  cloneRefusal,
+  givenUp,
+  isUnmade,
+  sourceOf,
+} from './cloning.ts';
 import type { DiskClaim } from './machine.ts';
 import { STATE_DISK, stateClaimName } from './names.ts';
 import { claimOf, hasOwnClaim, imageReadBy } from './resolve.ts';
@@ -73,7 +82,19 @@ export interface ClaimsPlan {
   /** Claims whose owner reference no longer fits spec.reclaimPolicy. */
   setOwner: { claim: PersistentVolumeClaim; owners: Owner[] }[];
   /** Claims that are there and may be used. */
-  usable: { disk: string; claim: PersistentVolumeClaim; use: ClaimUse; base?: DiskBase }[];
+  usable: {
+    disk: string;
+    claim: PersistentVolumeClaim;
+    use: ClaimUse;
+    base?: DiskBase;
+    clone?: CloneRecord;
+  }[];
+  /** Clones and the images' claims that they are made of; made ones need these no more. */
+  clones: { claim: PersistentVolumeClaim; base: PersistentVolumeClaim; made: boolean }[];
+  /** Images' claims that the storage does not clone, in its words. */
+  refused: { base: PersistentVolumeClaim; words: string }[];
+  /** Claims that were to be clones: they have no volume, and give way to overlays. */
+  discard: PersistentVolumeClaim[];
   /** Images in CD-ROM drives and below throw-away overlays. */
   media: { disk: string; base: DiskBase }[];
   problems: ClaimProblem[];
@@ -82,22 +103,29 @@ export interface ClaimsPlan {
 type Owner = NonNullable<PersistentVolumeClaim['metadata']['ownerReferences']>[number];
 
 export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
-  const plan: ClaimsPlan = { create: [], setOwner: [], usable: [], media: [], problems: [] };
+  const plan: ClaimsPlan = {
+    ...{ create: [], setOwner: [], usable: [], media: [], problems: [] },
+    ...{ clones: [], refused: [], discard: [] },
+  };
   for (const needed of neededClaims(vm)) {
     const claim = world.claims.get(needed.name);
-    const answer = needed.fromImage && baseOf(world, needed.fromImage, claim);
+    const clone = needed.fromImage && cloneRecordOf(claim);
+    const answer = clone ? undefined : needed.fromImage && baseOf(world, needed.fromImage, claim);
     if (!claim) {
       if (answer && 'problem' in answer) plan.problems.push(answer.problem);
       else if (needed.template) {
-        plan.create.push(draftClaim(world.namespace, vm, needed, needed.template, answer));
+        plan.create.push(draftClaim(world, vm, needed, needed.template, answer));
       } else plan.problems.push(missing(needed));
       continue;
     }
-    const problem = refuse(vm, needed, claim) ?? (answer && 'problem' in answer ? answer.problem : undefined);
+    const problem =
+      refuse(vm, needed, claim) ??
+      (answer && 'problem' in answer ? answer.problem : undefined) ??
+      (clone && planClone(world, needed.disk, claim, plan));
     if (problem) plan.problems.push(problem);
     else {
       const base = answer && 'base' in answer ? { base: answer.base } : {};
-      plan.usable.push({ disk: needed.disk, claim, use: needed.use, ...base });
+      plan.usable.push({ disk: needed.disk, claim, use: needed.use, ...base, ...(clone ? { clone } : {}) });
     }
     if (!problem && needed.template) {
       const owners = ownersOf(vm, needed.template);
@@ -115,9 +143,35 @@ export function planClaims(world: World, vm: VirtualMachine): ClaimsPlan {
   return plan;
 }
 
+/** Follows a clone until the storage has made it. Says why it is not waited for, if so. */
+function planClone(
+  world: World,
+  disk: string,
+  claim: PersistentVolumeClaim,
+  plan: ClaimsPlan,
+): ClaimProblem | undefined {
+  const base = sourceOf(world, claim);
+  if (base) plan.clones.push({ claim, base, made: !isUnmade(claim) });
+  if (!base || !isUnmade(claim)) return undefined;
+  const words = cloneRefusal(base);
+  if (words !== undefined) {
+    plan.discard.push(claim);
+    return {
+      reason: 'CloneRefused',
+      message: `The storage does not clone PersistentVolumeClaim ${base.metadata.name}; disk ${disk} is made anew as an overlay on it. ${words}`,
+    };
+  }
+  const failure = givenUp(world, claim);
+  if (failure !== undefined) plan.refused.push({ base, words: failure });
+  return undefined;
+}
+
 /** The claims of images stay for as long as a disk needs them, whatever becomes of the images. */
 function keepBases(plan: ClaimsPlan): void {
-  const based = plan.usable.flatMap(({ claim, base }) => (base ? [{ claim, base: base.claim }] : []));
+  const based = [
+    ...plan.usable.flatMap(({ claim, base }) => (base ? [{ claim, base: base.claim }] : [])),
+    ...plan.clones.filter(({ made }) => !made),
+  ];
   for (const [, list] of Map.groupBy(based, ({ base }) => base.metadata.uid)) {
     const { base } = list[0]!;
     const owners = ownersWith(
@@ -186,7 +240,7 @@ function ownersOf(vm: VirtualMachine, template: ClaimTemplate): Owner[] {
 }
 
 function draftClaim(
-  namespace: string,
+  world: World,
   vm: VirtualMachine,
   { disk, name }: NeededClaim,
   template: ClaimTemplate,
@@ -194,17 +248,20 @@ function draftClaim(
 ): Draft<PersistentVolumeClaim> {
   const owners = ownersOf(vm, template);
   const { base, record } = answer && 'record' in answer ? answer : {};
-  const size = template.size ?? diskClaimSizeFor(base?.metadata.virtualBytes ?? 0, template.volumeMode);
+  const clone = base && cloneOf(world, template, base);
+  const size =
+    clone?.size ?? template.size ?? diskClaimSizeFor(base?.metadata.virtualBytes ?? 0, template.volumeMode);
   return {
     apiVersion: 'v1',
     kind: 'PersistentVolumeClaim',
     metadata: {
-      namespace,
+      namespace: world.namespace,
       name,
       labels: { [LABEL.managedBy]: MANAGED_BY, [LABEL.vm]: vm.metadata.name, [LABEL.disk]: disk },
       annotations: {
         [ANNOTATION.vmUid]: vm.metadata.uid ?? '',
         ...(record ? { [ANNOTATION.base]: JSON.stringify(record) } : {}),
+        ...(clone ? { [ANNOTATION.clone]: JSON.stringify(clone.record) } : {}),
       },
       ...(owners.length > 0 ? { ownerReferences: owners } : {}),
     },
@@ -212,6 +269,7 @@ function draftClaim(
       accessModes: [...(template.accessModes ?? ['ReadWriteOnce'])],
       volumeMode: template.volumeMode ?? 'Filesystem',
       resources: { requests: { storage: size } },
+      ...(clone ? { dataSource: { kind: 'PersistentVolumeClaim', name: base.claim.metadata.name } } : {}),
       ...(template.storageClassName === undefined ? {} : { storageClassName: template.storageClassName }),
     },
   };
@@ -220,13 +278,19 @@ function draftClaim(
 /** What the machine description needs of the usable claims, by disk. */
 export function diskClaims({ usable, media }: Pick<ClaimsPlan, 'usable' | 'media'>): Map<string, DiskClaim> {
   const mounts = new Map<string, string>();
-  const describe = (disk: string, claim: PersistentVolumeClaim, base: DiskBase | undefined): DiskClaim => ({
+  const describe = (
+    disk: string,
+    claim: PersistentVolumeClaim,
+    base: DiskBase | undefined,
+    clone?: CloneRecord,
+  ): DiskClaim => ({
     volumeMode: volumeModeOf(claim),
     bytes: storageBytes(claim.spec?.resources?.requests?.storage),
     ...(base ? { base: describeBase(disk, base, mounts) } : {}),
+    ...(clone ? { clone: clone.format } : {}),
   });
   return new Map([
-    ...usable.map(({ disk, claim, base }) => [disk, describe(disk, claim, base)] as const),
+    ...usable.map(({ disk, claim, base, clone }) => [disk, describe(disk, claim, base, clone)] as const),
     ...media.map(({ disk, base }) => [disk, describe(disk, base.claim, base)] as const),
   ]);
 }

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { LABEL } from '../../crds/api.ts';
+import { ANNOTATION, LABEL } from '../../crds/api.ts';
 import type { PersistentVolumeClaim } from '../kube/resources.ts';
 import { classesToAsk } from './growth.ts';
 import { planVirtualMachine } from './plan.ts';
 import { statusOf } from './status.ts';
-import { aVm, aWorld } from './testing.ts';
+import { aPod, aVm, aWorld } from './testing.ts';
 
 function claim(
   storage: string,
@@ -69,4 +69,18 @@ test.each([
   const { grow, condition, claims } = plan(has, 'fast');
   expect([grow, condition]).toEqual([[], undefined]);
   expect(classesToAsk(vm, claims).size).toBe(0);
+});
+
+test('a pod is changed once when a file system waits for its kubelet to grow it', () => {
+  const conditions = [{ type: 'FileSystemResizePending', status: 'True' }];
+  const claims = new Map([['web-data', claim('20Gi', { phase: 'Bound', conditions })]]);
+  const touched = (annotations: Record<string, string>) => {
+    const pod = aPod(1);
+    const world = aWorld({ vm, claims, pods: [{ ...pod, metadata: { ...pod.metadata, annotations } }] });
+    return planVirtualMachine(world).actions.filter(({ type }) => type === 'TouchPod');
+  };
+  const grown = 'web-data=20Gi';
+  expect(touched({})).toMatchObject([{ grown }]);
+  expect(touched({ [ANNOTATION.grown]: 'web-data=10Gi' })).toMatchObject([{ grown }]);
+  expect(touched({ [ANNOTATION.grown]: grown })).toEqual([]);
 });

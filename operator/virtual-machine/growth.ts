@@ -68,6 +68,19 @@ export function planGrowth(world: World, vm: VirtualMachine): GrowthPlan {
   return plan;
 }
 
+/**
+ * The claims that wait for the kubelet to grow their file systems, which otherwise looks once in a minute or so;
+ * nothing where none does.
+ */
+export function grownClaims(world: World, vm: VirtualMachine): string | undefined {
+  const waiting = neededClaims(vm).flatMap(({ name }) => {
+    const claim = world.claims.get(name);
+    const pending = claim?.status?.conditions?.some(({ type }) => type === 'FileSystemResizePending');
+    return pending ? [`${name}=${requestOf(claim)}`] : [];
+  });
+  return waiting.length > 0 ? waiting.join(',').slice(0, 4096) : undefined;
+}
+
 /** A claim that asks for more than its volume has yet. */
 function underWay(world: World, vm: VirtualMachine): Growth | undefined {
   for (const { disk, name, template } of neededClaims(vm)) {

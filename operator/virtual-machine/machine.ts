@@ -26,6 +26,8 @@ export interface DiskClaim {
   volumeMode: 'Filesystem' | 'Block';
   /** Bytes that the claim was made for. */
   bytes: number;
+  /** The storage made it as a copy of an image in this format. */
+  clone?: 'raw' | 'qcow2';
   /** The image that the disk still needs, or that is in the drive. */
   base?: {
     image: string;
@@ -204,6 +206,7 @@ function describeBackend(
 function describeFromImage(disk: DiskSpec, claim: DiskClaim | undefined): MachineDisk['backend'] {
   const base = claim?.base && describeBase(claim.base);
   if (disk.device === 'cdrom') return base && { type: 'base', base };
+  if (claim?.clone) return describeClone(disk, claim, claim.clone);
   const onBase = base ? { base, ...(claim?.base?.flatten ? { flatten: true as const } : {}) } : {};
   if (claim?.volumeMode === 'Block') {
     return { type: 'block', path: `${POD_PATH.blockDevices}/${disk.name}`, format: 'qcow2', ...onBase };
@@ -211,6 +214,20 @@ function describeFromImage(disk: DiskSpec, claim: DiskClaim | undefined): Machin
   const path = `${POD_PATH.disks}/${disk.name}/disk.qcow2`;
   const create = claim ? { create: { maxBytes: claim.bytes } } : {};
   return { type: 'file', path, format: 'qcow2', ...create, ...onBase };
+}
+
+/** Its volume has the image's own file, or its bytes. */
+function describeClone(
+  { name }: DiskSpec,
+  { volumeMode, bytes }: DiskClaim,
+  format: 'raw' | 'qcow2',
+): MachineDisk['backend'] {
+  if (volumeMode === 'Block') {
+    const path = `${POD_PATH.blockDevices}/${name}`;
+    return { type: 'block', path, ...(format === 'qcow2' ? { format } : {}) };
+  }
+  const path = `${POD_PATH.disks}/${name}/${IMAGE_FILE[format]}`;
+  return { type: 'file', path, format, create: { maxBytes: bytes, cloned: true } };
 }
 
 /** A raw disk in a claim that is only read. */

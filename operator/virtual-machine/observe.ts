@@ -28,6 +28,7 @@ import { isHeard, launcherStartedAt, missedFrom } from './contact.ts';
 import { classesToAsk } from './growth.ts';
 import type { NodeLeases } from './node-lease.ts';
 import type { StoredOperation, StoredVirtualMachine } from './resources.ts';
+import { lookAtStorage } from './storage.ts';
 import type { LauncherContact, MachineDefaults, World } from './world.ts';
 
 export interface Caches {
@@ -84,6 +85,7 @@ export async function observe(sources: Sources, namespace: string, name: string)
     claims,
     images,
     imageClaims,
+    cloning: await lookAtStorage(sources.client, vm, claims, imageClaims),
     leases,
     ownLeases,
     orphanLeases: await orphanLeases(
@@ -267,4 +269,4 @@ export const attachmentCache = {
 };
 
 /** A launcher pod, with the machine that it was made with. */
-export const projectLauncher = (pod: Pod): Pod => projectPod(pod, [ANNOTATION.machine]);
+export const projectLauncher = (pod: Pod): Pod => projectPod(pod, [ANNOTATION.machine, ANNOTATION.grown]);

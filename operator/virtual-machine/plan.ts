@@ -2,7 +2,7 @@
  * What to do about one VM, from what was observed. Pure: the same world gives the same plan, and a plan that
  * was carried out gives an empty one.
  */
-import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
+import { ANNOTATION, LAUNCHER_FINALIZER } from '../../crds/api.ts';
 import type { MachineDescription } from '../../crds/machine-description.ts';
 import type { VirtualMachine, VirtualMachineStatus } from '../../crds/virtual-machine.ts';
 import type { Lease } from '../kube/resources.ts';
@@ -19,7 +19,7 @@ import { planRestores, type RestoreSituation } from '../restore/plan.ts';
 import type { Steps } from './action.ts';
 import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
-import { type Growth, planGrowth } from './growth.ts';
+import { type Growth, grownClaims, planGrowth } from './growth.ts';
 import { type AttachmentState, endOrphaned, planHotplug, takenIn } from './hotplug.ts';
 import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
@@ -167,6 +167,8 @@ export function planVirtualMachine(world: World): Plan {
     }
   }
 
+  planClones(vm, claims, all, plan);
+
   const last = runs.filter((run) => run.own && run.end).at(-1);
   // The last pod that finished is kept, also beside the one that runs: its logs are the guest's last words, and it
   // is the record of how it ended should the status be lost. A fence is no such record: it goes with the taint.
@@ -189,6 +191,14 @@ export function planVirtualMachine(world: World): Plan {
 
   const growth = planGrowth(world, vm);
   for (const each of growth.grow) plan.actions.push({ type: 'GrowClaim', ...each });
+  const grown = grownClaims(world, vm);
+  if (
+    alive?.own &&
+    !alive.deleting &&
+    grown !== undefined &&
+    alive.pod.metadata.annotations?.[ANNOTATION.grown] !== grown
+  )
+    plan.actions.push({ type: 'TouchPod', pod: alive.pod, grown });
 
   const stage = stageOf(world, vm, alive, wish, wait);
   for (const each of operations.commands) {
@@ -226,6 +236,40 @@ export function planVirtualMachine(world: World): Plan {
     again,
   ]);
   return plan;
+}
+
+/** Milliseconds until a clone that is being made is looked at again. */
+const CLONE_AGAIN = 2_000;
+/** UID of no object: Kubernetes deletes what such a one owns. */
+const NOBODY = '00000000-0000-4000-8000-000000000000';
+
+/** Lets go of images that were cloned, and of clones that the storage does not make. */
+function planClones(
+  vm: VirtualMachine,
+  { clones, refused, discard }: ClaimsPlan,
+  runs: readonly Run[],
+  plan: Plan,
+): void {
+  for (const { claim, base, made } of clones) {
+    if (!made) {
+      plan.after = earliest([plan.after, CLONE_AGAIN]);
+      continue;
+    }
+    plan.actions.push({ type: 'LetGoOfBase', claim });
+    const owners = ownersWithout(base, claim);
+    if (owners) plan.actions.push({ type: 'SetClaimOwner', claim: base, owners });
+  }
+  for (const { base, words } of refused) plan.actions.push({ type: 'RefuseClone', claim: base, words });
+  if (discard.length === 0) return;
+  // No guest has run with a claim that has no volume; a pod that waits for it would keep the claim.
+  for (const run of runs) endRun(run, undefined, plan);
+  if (runs.some((run) => !run.end)) return;
+  for (const claim of discard) {
+    if (claim.metadata.ownerReferences?.[0]?.uid === NOBODY) continue;
+    const { apiVersion, kind, metadata } = vm;
+    const nobody = { apiVersion, kind, name: metadata.name, uid: NOBODY };
+    plan.actions.push({ type: 'SetClaimOwner', claim, owners: [nobody] });
+  }
 }
 
 /** Gives the guest of a run that is not over the power button. */

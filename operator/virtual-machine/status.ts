@@ -145,7 +145,11 @@ function disksAttachedOf({ attachments }: Decision): Draft | undefined {
   const [name, first] = pending.find(([, { stuck }]) => stuck) ?? pending[0] ?? [];
   if (!first) return undefined;
   const what = first.state === 'Attaching' ? 'is being attached' : 'is being detached';
-  return { status: 'False', reason: first.state, message: `Disk ${name} ${what}: ${(first.message ?? '').replace(/\.$/, '')}.` };
+  return {
+    status: 'False',
+    reason: first.state,
+    message: `Disk ${name} ${what}: ${(first.message ?? '').replace(/\.$/, '')}.`,
+  };
 }
 
 /** In steps: each one is a write. */
@@ -161,11 +165,12 @@ function baseOf(
   const found = usable.find((each) => each.disk === disk);
   const image = vm.spec.disks?.find(({ name }) => name === disk)?.source?.image?.name;
   if (!found || image === undefined) return {};
-  if (!found.base) return { base: { image, state: 'Independent' } };
+  if (found.clone) return { base: { image: found.clone.image, state: 'Independent', method: 'Clone' } };
+  if (!found.base) return { base: { image, state: 'Independent', method: 'Overlay' } };
   const { state = 'Linked', copiedBytes = 0, totalBytes = 0 } = told?.base ?? {};
   const percent = Math.floor((copiedBytes / Math.max(totalBytes, 1)) * (100 / COPIED_STEP)) * COPIED_STEP;
   const copied = state === 'Copying' && totalBytes > 0 ? { copied: `${percent}%` } : {};
-  return { base: { image: found.base.image, state, ...copied } };
+  return { base: { image: found.base.image, state, ...copied, method: 'Overlay' } };
 }
 
 /** What the launcher says of a disk, for people. */

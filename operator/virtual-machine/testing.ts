@@ -79,6 +79,7 @@ export function aWorld(change: Partial<World> = {}): World {
     claims: new Map(),
     images: new Map(),
     imageClaims: new Map(),
+    cloning: { drivers: new Map(), provisioners: new Map(), failures: new Map() },
     leases: new Map(),
     ownLeases: [],
     snapshots: [],

@@ -6,6 +6,7 @@ import type { VirtualMachineOperation } from '../../crds/virtual-machine-operati
 import type { CommandResult } from '../channel/registry.ts';
 import type { CoreEvent, Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
+import type { Cloning } from './cloning.ts';
 
 /** What the operator was told at its own start. */
 export interface MachineDefaults {
@@ -47,6 +48,7 @@ export interface World {
   images: ReadonlyMap<string, VirtualMachineImage>;
   /** Claims of images that the VM's disks begin as, or still need, by name. */
   imageClaims: ReadonlyMap<string, PersistentVolumeClaim>;
+  cloning: Cloning;
   /** Claim leases of this namespace by the claim's UID. */
   leases: ReadonlyMap<string, Lease>;
   /** Claim leases that name this VM. */

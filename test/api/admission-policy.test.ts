@@ -418,6 +418,11 @@ describe('Vmstead may change about a pod', () => {
     expect(await patch('operator', change)).toBe('accepted');
   });
 
+  it('as operator: which of its claims have grown', async () => {
+    const metadata = { annotations: { 'vmstead.io/grown': 'web-data=2Gi' } };
+    expect(await patch('operator', { metadata })).toBe('accepted');
+  });
+
   it.each([
     ['operator', 'labels', () => ({ metadata: { labels: { a: 'b' } } })],
     ['operator', 'annotations', () => ({ metadata: { annotations: { a: 'b' } } })],

@@ -11,6 +11,7 @@ import { orNotFound } from '../../operator/kube/errors.ts';
 import { leases, persistentvolumeclaims, pods } from '../../operator/kube/resources.ts';
 import { Bed, brief } from './support/bed.ts';
 import { boots, lastAcknowledged } from './support/guest.ts';
+import { kstatusOf } from './support/kstatus.ts';
 import { operation, sectorWriter, tinyVm } from './support/manifests.ts';
 import { poll } from './support/poll.ts';
 
@@ -71,13 +72,13 @@ async function untilImage(
 const untilReady = (name: string) => untilImage(name, 'Ready', ({ status }) => status?.phase === 'Ready');
 
 /** A VM that boots from its disk, made from an image. */
-function bootingVm(name: string, from: string, clone: 'Linked' | 'Full') {
+function bootingVm(name: string, from: string, clone: 'Linked' | 'Full', claim: object = { size: '256Mi' }) {
   const { kernel: _, ...spec } = tinyVm(name).spec;
   const disk = {
     name: 'root',
     bootOrder: 1,
     source: { image: { name: from, clone } },
-    claim: { size: '256Mi', reclaimPolicy: 'Delete' },
+    claim: { ...claim, reclaimPolicy: 'Delete' },
   };
   return { ...tinyVm(name), spec: { ...spec, disks: [disk] } };
 }
@@ -124,6 +125,9 @@ describe('an image over HTTP, and a linked VM', () => {
     ]);
     const ready = await untilReady('web');
     expect(ready.status).toMatchObject({ format: 'qcow2', sha256: expect.stringMatching(/^[0-9a-f]{64}$/) });
+    const kinds = { apiVersion: API_VERSION, kind: 'VirtualMachineImage' };
+    const stored = [refused, ready].map((each) => ({ ...each, ...kinds }));
+    expect(await kstatusOf(stored)).toEqual(['Failed', 'Current']);
     await bed.untilUp('linked', SLOW);
     const vm = await bed.until(
       'linked',
@@ -205,18 +209,47 @@ describe('an image from an OCI image, and a full VM', () => {
   });
 });
 
+describe('an image on storage that clones', () => {
+  test('VMs boot from clones of it, as files and as devices, and it may go at once', async () => {
+    const modes = ['Filesystem', 'Block'] as const;
+    const onCsi = (volumeMode: string) => ({ storageClassName: 'csi', volumeMode });
+    const named = (volumeMode: string) => volumeMode.toLowerCase();
+    for (const mode of modes) await bed.apply(image(named(mode), containerImage, onCsi(mode)));
+    for (const mode of modes) await untilReady(named(mode));
+    for (const mode of modes) {
+      await bed.apply(bootingVm(`clone-${named(mode)}`, named(mode), 'Full', onCsi(mode)));
+    }
+    for (const mode of modes) {
+      const vm = await bed.untilUp(`clone-${named(mode)}`, SLOW);
+      const base = { image: named(mode), state: 'Independent', method: 'Clone' };
+      expect(vm.status?.disks?.[0]).toMatchObject({ format: 'qcow2', base });
+      const claim = await claimOf(`clone-${named(mode)}-root`);
+      expect(claim?.spec?.dataSource).toMatchObject({ kind: 'PersistentVolumeClaim' });
+      const image = await claimOf((await get(named(mode))).status?.claimName ?? '');
+      expect(image?.metadata.ownerReferences?.map(({ kind }) => kind)).toEqual(['VirtualMachineImage']);
+      expect((await bed.pod(vm.metadata.name)).spec?.volumes?.map(({ name }) => name)).not.toContain(
+        'base-root',
+      );
+      await bed.delete(vm.metadata.name);
+    }
+    for (const mode of modes) await bed.untilGone(`clone-${named(mode)}`);
+  }, 400_000);
+});
+
 describe('an uploaded image', () => {
   test('is sent by port-forward, also when the mover was killed before', async () => {
     const file = join(folder, 'disk.qcow2');
     const container = (await docker(['create', DISK, 'none'])).trim();
     await docker(['cp', `${container}:/disk/disk.qcow2`, file]);
     await docker(['rm', container]);
-    await bed.apply(image('sent', { upload: {} }));
+    await bed.apply(image('sent', { upload: {} }, { size: '128Mi' }));
     const waiting = await untilImage(
       'sent',
       'waits for the file',
       (stored) => stored.status?.conditions?.[0]?.reason === 'WaitingForUpload',
     );
+    const kinds = { apiVersion: API_VERSION, kind: 'VirtualMachineImage' };
+    expect(await kstatusOf([{ ...waiting, ...kinds }])).toEqual(['InProgress']);
     await bed.kubectl('delete', 'pod', waiting.status?.podName ?? '', '--wait=false', '--force');
     await untilImage('sent', 'another mover', ({ status }) => (status?.attempts ?? 0) > 1);
     const { stdout } = await run(

@@ -238,6 +238,11 @@ export class ModelCluster {
       claims: seen.claims,
       images: new Map(),
       imageClaims: new Map(),
+      cloning: {
+        drivers: new Map<string, string>(),
+        provisioners: new Map<string, string>(),
+        failures: new Map(),
+      },
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter((lease) => vmsOfLease(lease).includes(name)),
       // Always the API server's own word, as in observe().
@@ -315,6 +320,8 @@ export class ModelCluster {
         return;
       }
       case 'SetClaimOwner':
+      case 'RefuseClone':
+      case 'TouchPod':
         return;
       case 'TakeLease': {
         const { name = '' } = action.lease.metadata;
