@@ -5,10 +5,12 @@ import { join } from 'node:path';
 import * as fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ByteQueue } from '../../crds/byte-queue.ts';
+import type { ExportBegin } from '../../crds/export.ts';
 import { records } from '../../launcher/export/records.ts';
 import { contentOf, exportTo, randomDisk } from '../../test/export/disk.ts';
 import { crc32c } from './formats/crc32c.ts';
 import { formatOf } from './formats/formats.ts';
+import { PartFile } from './part.ts';
 import { receiveRecords } from './receive.ts';
 
 let folder: string;
@@ -31,8 +33,36 @@ describe('export', () => {
         await rm(output);
         expect(await readdir(folder)).toEqual([]);
       }),
-      { numRuns: 12 },
+      { numRuns: 8 },
     );
+  });
+
+  it('does not go on with a file that was deleted', async () => {
+    const output = join(folder, 'again.raw');
+    const identity = { vm: 'u', snapshot: undefined, disk: undefined, format: 'raw' } as const;
+    const begin: ExportBegin = {
+      version: 1,
+      id: 'i',
+      disk: 'd',
+      bytes: 4096,
+      dataBytes: 0,
+      dataBefore: 0,
+      at: '',
+      consistency: 'Crash',
+    };
+    const first = await PartFile.open(output, identity, 0);
+    first.start(begin);
+    await first.write(0, Buffer.alloc(1024, 1));
+    await first.good(1024);
+    await first.close();
+    const second = await PartFile.open(output, identity, 0);
+    expect(second.from).toBe(1024);
+    await second.close();
+    await rm(`${output}.part`);
+    const third = await PartFile.open(output, identity, 0);
+    expect([third.from, third.begin]).toEqual([0, undefined]);
+    await third.close();
+    await rm(`${output}.part`);
   });
 
   it('sends no zeroes, allocated or not', async () => {

@@ -1,6 +1,6 @@
 /** The file that an export is written to: `NAME.part` until it is whole, and `NAME.part.json` how far it is. */
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { constants, createReadStream } from 'node:fs';
 import { type FileHandle, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import type { ExportBegin } from '../../crds/export.ts';
 import type { FormatName } from './formats/formats.ts';
@@ -61,13 +61,11 @@ export class PartFile {
       (text) => JSON.parse(text) as Saved,
       () => undefined,
     );
-    const file = await open(path, saved === undefined ? 'w+' : 'a+').then(async (handle) => {
-      // Opened for appending only so that it is made and not emptied: Linux would write at its end.
-      await handle.close();
-      return await open(path, 'r+');
-    });
+    const file = await open(path, constants.O_RDWR | constants.O_CREAT, 0o666);
     const part = new PartFile(output, identity, file, saveEvery);
-    if (saved?.version === 1 && saved.identity === part.identity) {
+    const { size } = await file.stat();
+    // A file that was deleted, or cut, is not the one that was saved.
+    if (saved?.version === 1 && saved.identity === part.identity && size >= saved.length) {
       part.saved = saved;
       part.begin = saved.begin;
       await part.goBack();

@@ -63,13 +63,18 @@ export async function runExport(path: string, argument: string): Promise<void> {
       // Whoever takes it says so: until then it may be asked for again.
       return;
     } catch (error) {
+      if (!(error instanceof NbdError)) {
+        // Whoever waits asks for the rest, and is told then what there still is.
+        process.stderr.write(`${(error as Error).message}\n`);
+        process.exit(1);
+      }
       // QEMU says no more than that it may not be read; of a snapshot it has to be something else.
-      const broken = error instanceof NbdError && snapshot === undefined;
+      const broken = snapshot === undefined;
       await fail({
         code: broken ? 'ExportLost' : 'ExportFailed',
         message: broken
           ? `disk ${moment.disk} cannot be read as it was (${error.message}): the guest has most likely overwritten more of it than there is room for what was there before; take a snapshot and export that: kubectl vm snapshot, then --snapshot NAME`
-          : `disk ${moment.disk} cannot be read: ${(error as Error).message}`,
+          : `disk ${moment.disk} cannot be read: ${error.message}`,
       });
     }
   }
