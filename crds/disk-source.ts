@@ -63,7 +63,8 @@ const downwardField = z.strictObject({
       fieldPath: described(
         "metadata.name, metadata.namespace, metadata.uid, metadata.labels, metadata.annotations, or one of the last two, such as metadata.labels['tier'].",
         matching(
-          /^metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\['[A-Za-z0-9][A-Za-z0-9._/-]*'\])$/,
+          // \x27 is the apostrophe: without it the rule is a raw string, which people can read.
+          /^metadata\.(name|namespace|uid|labels|annotations|(labels|annotations)\[\x27[A-Za-z0-9][A-Za-z0-9._/-]*\x27\])$/,
           340,
           "must be metadata.name, .namespace, .uid, .labels or .annotations, or one of these such as metadata.labels['tier']",
         ),
