@@ -12,9 +12,9 @@ import { persistentvolumeclaims, pods } from '../kube/resources.ts';
 import { dropFinalizer, releaseLease, takeLease } from '../ownership/writes.ts';
 import { virtualmachinerestores } from '../snapshot/resources.ts';
 import type { Action } from './action.ts';
-import type { AttachmentState } from './hotplug.ts';
 import { isAttached } from './live.ts';
 import type { Caches } from './observe.ts';
+import type { AttachmentState } from './plugged-disk.ts';
 import { virtualmachineoperations, virtualmachines } from './resources.ts';
 import { refusalOf, type Wait } from './waiting.ts';
 

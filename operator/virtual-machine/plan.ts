@@ -17,13 +17,15 @@ import {
 } from '../ownership/claim-lease.ts';
 import { planRestores, type RestoreSituation } from '../restore/plan.ts';
 import type { Steps } from './action.ts';
+import { endOrphaned, takenIn } from './attachment-ends.ts';
 import { isIndependent, ownersWithout } from './bases.ts';
 import { type ClaimsPlan, diskClaims, planClaims } from './claims.ts';
 import { type Growth, grownClaims, planGrowth } from './growth.ts';
-import { type AttachmentState, endOrphaned, planHotplug, takenIn } from './hotplug.ts';
+import { planHotplug } from './hotplug.ts';
 import { planLive } from './live-plan.ts';
 import { describeMachine } from './machine.ts';
 import { planOff } from './off.ts';
+import type { AttachmentState } from './plugged-disk.ts';
 import {
   type CrashLoop,
   crashLoopOf,
