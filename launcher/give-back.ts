@@ -8,7 +8,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Milliseconds: the guest has booted by then, and what the launcher does for a start is done. */
+/** Milliseconds: what the launcher does at a start, or when the guest is up, is done by then. */
 const AFTER = 30_000;
 /** The first flushes what was not used since the one before it, the last ones free and compact. Some 10 ms each. */
 const ROUNDS = 4;
@@ -23,8 +23,12 @@ export function keepPatternsSmall(): void {
   setFlagsFromString('--regexp-interpret-all');
 }
 
+let timer: NodeJS.Timeout | undefined;
+
+/** A second call puts the first one off. */
 export function giveBackLater(): void {
-  setTimeout(giveBack, AFTER).unref();
+  clearTimeout(timer);
+  timer = setTimeout(giveBack, AFTER).unref();
 }
 
 function giveBack(): void {

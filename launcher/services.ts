@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { LIVE_FEATURE, PLUG_FEATURE, SNAPSHOT_FEATURE } from '../crds/channel.ts';
 import { ChannelClient } from './channel/client.ts';
 import { Exports } from './export/exports.ts';
+import { giveBackLater } from './give-back.ts';
 import { type AgentFacts, NO_AGENT, watchAgent } from './guest/agent.ts';
 import { guestAgent } from './guest/freeze.ts';
 import { listenForReady } from './guest/ready.ts';
@@ -81,6 +82,7 @@ export function startServices(vm: Vm, early: EarlyLog): Services {
     if (life.record.guestReady !== undefined) return;
     life.change({ guestReady: how, guestUpAt: new Date().toISOString() });
     log.info({ how }, 'the guest is up');
+    giveBackLater();
     channel?.changed();
   };
   const ready = listenForReady(paths.guestPort, () => up('Signal'));
