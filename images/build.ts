@@ -162,8 +162,9 @@ const ATTACHMENT: ContextFile = {
 /** What `kubectl vm export` runs there. */
 const EXPORT: ContextFile = {
   path: 'vmstead/export',
+  // Where memory is short it is this one that is killed, and not QEMU.
   content:
-    '#!/bin/sh\nexec /usr/bin/node --max-semi-space-size=4 /usr/lib/vmstead/launcher.cjs export "$@"\n',
+    '#!/bin/sh\necho 1000 >/proc/self/oom_score_adj 2>/dev/null\nexec /usr/bin/node --max-semi-space-size=1 /usr/lib/vmstead/launcher.cjs export "$@"\n',
   executable: true,
 };
 

@@ -14,6 +14,7 @@ describe('choose', () => {
     ['stop web --no', ['--no-wait']],
     ['completion ', ['bash', 'zsh', 'fish']],
     ['completion z', ['zsh']],
+    ['export web --s', ['--snapshot']],
     ['help lo', ['logs']],
     ['nothing ', []],
     ['stop web --timeout ', []],
@@ -32,6 +33,8 @@ describe('choose', () => {
     expect(words('stop web --force ')).toEqual({ from: 'vms', prefix: '' });
     expect(words('stop -n sh')).toEqual({ from: 'namespaces', prefix: 'sh' });
     expect(words('stop --context ')).toEqual({ from: 'contexts', prefix: '' });
+    expect(words('export ')).toEqual({ from: 'vms', prefix: '' });
+    expect(words('export web -o ./')).toEqual({ from: 'files', prefix: './' });
     expect(words('--kubeconfig ./')).toEqual({ from: 'files', prefix: './' });
   });
 });

@@ -1,4 +1,8 @@
 /** Snapshots and the way back, as a person makes them: objects applied, commands typed. */
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { API_VERSION } from '../../crds/api.ts';
 import {
@@ -8,6 +12,7 @@ import {
   virtualmachinesnapshots,
 } from '../../operator/snapshot/resources.ts';
 import { kubectlVm } from '../cluster/kubectl-vm.ts';
+import { judge, parseAcknowledgements, readRing } from '../guests/sectors.ts';
 import { Bed } from './support/bed.ts';
 import { boots, lastAcknowledged } from './support/guest.ts';
 import { blankDisk, sectorWriter, tinyVm } from './support/manifests.ts';
@@ -47,6 +52,37 @@ async function until<T>(what: string, get: () => Promise<T>, holds: (stored: T) 
   );
 }
 
+/** A disk that is exported while its guest writes has one history, and all that was acknowledged before. */
+async function exported(options: readonly string[], consistency: string): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'vmstead-export-'));
+  try {
+    const output = join(folder, 'web.raw');
+    const before = options.length === 0 ? parseAcknowledgements(bed.log('web')) : [];
+    const { kubeconfigPath } = bed.cluster;
+    const said = await kubectlVm(
+      kubeconfigPath,
+      'export',
+      'web',
+      '-o',
+      output,
+      '-n',
+      bed.namespace,
+      ...options,
+    );
+    expect(said.stderr).toContain(`(${consistency} consistent)`);
+    const sum = createHash('sha256')
+      .update(await readFile(output))
+      .digest('hex');
+    expect(said).toMatchObject({ code: 0, stdout: `${sum}  web.raw\n` });
+    expect(await readdir(folder)).toEqual(['web.raw']);
+    const ring = await readRing(output);
+    expect(ring.records.length).toBeGreaterThan(0);
+    expect(judge(ring, before)).toEqual([]);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 test('a VM with memory goes on where it was; what cannot be is said; deleting lets go', SLOW, async () => {
   const vm = tinyVm('web', {
     guest: sectorWriter('data'),
@@ -70,6 +106,9 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
     memory: { claimName: 'web-state', sha256: expect.any(String) },
     disks: [{ name: 'data', sha256: expect.any(String) }],
   });
+
+  await exported(['--snapshot', 'first'], 'Memory');
+  await exported([], 'Crash');
 
   await bed.apply(object('VirtualMachineRestore', 'waits', { snapshot: 'first' }));
   await until(
