@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { API_VERSION } from '../../crds/api.ts';
+import { API_VERSION, LABEL } from '../../crds/api.ts';
 import {
   type StoredRestore,
   type StoredSnapshot,
@@ -25,7 +25,7 @@ beforeAll(async () => {
   bed = await Bed.open('snapshots');
 });
 afterAll(async () => {
-  await bed.kubectl('delete', 'vmsnap,vmrestore', '--all', '--wait=false');
+  await bed.kubectl('delete', 'vmsnapsched,vmsnap,vmrestore', '--all', '--wait=false');
   await bed.close();
 });
 
@@ -132,7 +132,10 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
   expect(boots(bed.log('web'))).toHaveLength(1);
 
   const said = await kubectlVm(bed.cluster.kubeconfigPath, 'snapshot', 'web', '-n', bed.namespace);
-  expect(said.stdout).toMatch(/^Snapshot web-\S+ of web is ready \(Crash\)/);
+  expect(said).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^Snapshot web-\S+ of web is ready \(Crash\)/),
+  });
   const name = /web-\S+/.exec(said.stdout)![0];
   await bed.kubectl('delete', 'vmsnap', name, 'first');
   await poll(
@@ -146,7 +149,8 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
 
   // A clone of the VM as it runs: another machine with the same disk, which writes on to it.
   const written = lastAcknowledged(bed.log('web'));
-  await kubectlVm(bed.cluster.kubeconfigPath, 'clone', 'web', 'twin', '-n', bed.namespace);
+  const clone = await kubectlVm(bed.cluster.kubeconfigPath, 'clone', 'web', 'twin', '-n', bed.namespace);
+  expect(clone).toMatchObject({ code: 0, stdout: 'VM twin is a clone of web\n' });
   await bed.untilUp('twin');
   await bed.untilLog('twin', 'the twin to write', (text) => lastAcknowledged(text) > 0);
   // The first thing that its guest says of the disk is whose last sector it has found there.
@@ -167,6 +171,10 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
   );
   await bed.kubectl('delete', 'vm', 'twin', '--wait=false');
 
+  // Due at the next full minute, whatever becomes of the VM meanwhile.
+  const nightly = { schedule: '* * * * *', retention: { count: 1 } };
+  await bed.apply(object('VirtualMachineSnapshotSchedule', 'nightly', nightly));
+
   // Off: a pod without a guest takes it, and lets go of the claims for the next start.
   await kubectlVm(bed.cluster.kubeconfigPath, 'stop', 'web', '--force', '-n', bed.namespace);
   await bed.apply(object('VirtualMachineSnapshot', 'off', {}));
@@ -180,4 +188,15 @@ test('a VM with memory goes on where it was; what cannot be is said; deleting le
   expect(off.status).toMatchObject({ phase: 'Ready', disks: [{ name: 'data', sha256: expect.any(String) }] });
   await kubectlVm(bed.cluster.kubeconfigPath, 'start', 'web', '-n', bed.namespace);
   await bed.untilLog('web', 'a second boot to write', (text) => boots(text).length === 2);
+
+  await poll(
+    'a snapshot of the schedule to be ready',
+    async () => {
+      const list = await bed.client.list(virtualmachinesnapshots, { namespace: bed.namespace });
+      return list.some((each) => each.metadata.labels?.[LABEL.schedule] && each.status?.phase === 'Ready')
+        ? true
+        : undefined;
+    },
+    { timeout: 150_000 },
+  );
 });
