@@ -30,7 +30,7 @@ export function repairVirtualMachine(vm: Json, target: string): Json {
 export function repairImage(image: Json, target: string): Json {
   const spec = (image as Loose).spec as Loose;
   const { source } = spec;
-  const members = ['http', 'containerImage', 'claim', 'upload', 'blank'];
+  const members = ['http', 'containerImage', 'claim', 'snapshot', 'upload', 'blank'];
   keepOne(source, members, target, '.spec.source', { blank: {} });
   const { http } = source;
   if (http?.checksum && http.checksumURL) {
