@@ -65,6 +65,7 @@ describe('a VM that was applied', () => {
         // Direct where the volume's file system can: that is the machine's own.
         cache: expect.stringMatching(/^(none|writeback)$/),
         aio: expect.stringMatching(/^(native|threads)$/),
+        attachment: { state: 'InPod' },
       },
     ]);
     const [boot] = boots(bed.log('web'));
