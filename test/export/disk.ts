@@ -1,4 +1,5 @@
 /** Random disks, and the whole way from one to a file, with the connection cut off wherever a test wants it. */
+import { open } from 'node:fs/promises';
 import * as fc from 'fast-check';
 import type { FormatName } from '../../cli/export/formats/formats.ts';
 import { PartFile } from '../../cli/export/part.ts';
@@ -37,15 +38,34 @@ export const randomDisk: fc.Arbitrary<RandomDisk> = fc.record({
   ),
 });
 
+/** Bytes, holes included; where nothing was written they take no memory. */
 export function contentOf({ rest, runs }: RandomDisk): Buffer {
-  const parts = runs.flatMap(({ after, length, fill }) => {
-    const data = Buffer.alloc(length * SECTOR);
+  const sectors = runs.reduce((sum, { after, length }) => sum + after + length, rest + 1);
+  const content = Buffer.alloc(sectors * SECTOR);
+  let at = 0;
+  for (const { after, length, fill } of runs) {
+    at += after * SECTOR;
+    const end = at + length * SECTOR;
     // Not the same in each grain: one in the place of another must be seen.
-    if (fill > 0)
-      for (let at = 0; at < data.length; at += 64) data.fill((fill + at / 64) & 0xff, at, at + 64);
-    return [Buffer.alloc(after * SECTOR), data];
-  });
-  return Buffer.concat([...parts, Buffer.alloc((rest + 1) * SECTOR)]);
+    for (let step = 0; fill > 0 && at + step * 64 < end; step++) {
+      content.fill((fill + step) & 0xff, at + step * 64, at + (step + 1) * 64);
+    }
+    at = end;
+  }
+  return content;
+}
+
+/** The disk as a file, with its holes. */
+export async function writeTruth(path: string, disk: RandomDisk): Promise<void> {
+  const content = contentOf(disk);
+  await using file = await open(path, 'w');
+  await file.truncate(content.length);
+  let at = 0;
+  for (const { after, length } of disk.runs) {
+    at += after * SECTOR;
+    await file.write(content, at, length * SECTOR, at);
+    at += length * SECTOR;
+  }
 }
 
 function sourceOf({ runs }: RandomDisk, content: Buffer): Source {
