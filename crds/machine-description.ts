@@ -176,6 +176,8 @@ export const machineDescription = z.strictObject({
     sockets: z.int(),
     cores: z.int(),
     threads: z.int(),
+    /** Features of the model that this QEMU does wrongly: they are left out. */
+    without: z.array(z.string()).optional(),
   }),
   memoryMiB: z.int(),
   firmware: z.discriminatedUnion('type', [

@@ -42,6 +42,16 @@ export function chooseMachineType(asked: string | undefined, types: readonly str
   return newest;
 }
 
+/**
+ * CPU features that QEMU's emulation does wrongly, by its newest machine type. An emulated cmpxchg16b was seen to
+ * leave garbage in the flags of the CPU with 7.2 (a part of an address in EFLAGS), and about every second boot of
+ * Linux 6.12 to end in an Oops, a double fault or a debug exception in kmalloc. 10.0 does it right.
+ */
+export function brokenFeatures(types: readonly string[]): string[] {
+  const version = Number(/^pc-q35-([0-9]+)/.exec(types[0] ?? '')?.[1]);
+  return version < 8 ? ['cx16'] : [];
+}
+
 /** Whether /dev/kvm may be opened and runs guests at speed: some nested ones only interpret. */
 export async function kvmWorks(): Promise<boolean> {
   try {

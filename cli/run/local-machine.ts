@@ -9,7 +9,7 @@ import { resolveInside } from '../../launcher/disks/inside.ts';
 import { describeMachine } from '../../operator/virtual-machine/machine.ts';
 import { resolve } from '../../operator/virtual-machine/resolve.ts';
 import type { RunArguments } from './arguments.ts';
-import { chooseMachineType, kvmWorks, machineTypes } from './host.ts';
+import { brokenFeatures, chooseMachineType, kvmWorks, machineTypes } from './host.ts';
 import { imageFolder } from './image.ts';
 
 /** Ports that only root may take are moved up by so much. */
@@ -63,6 +63,8 @@ export async function localMachine(
     channel: undefined,
   });
   const { metricsPort: _, ...description } = described;
+  const without = accelerator === 'tcg' ? brokenFeatures(types) : [];
+  if (without.length > 0) description.cpu = { ...description.cpu, without };
   description.disks = await Promise.all(
     description.disks.map((disk) => localDisk(vm, disk, given, directory)),
   );

@@ -71,7 +71,7 @@ export function accel({ accelerator, translationBufferMiB, cpu }: MachineDescrip
 }
 
 export function cpu({ cpu }: MachineDescription): string[] {
-  return ['-cpu', keyval(cpu.model, {})];
+  return ['-cpu', keyval(cpu.model, Object.fromEntries(cpu.without?.map((name) => [name, false]) ?? []))];
 }
 
 export function smp({ cpu: { sockets, cores, threads } }: MachineDescription): string[] {

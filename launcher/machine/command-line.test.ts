@@ -120,6 +120,11 @@ describe('what each feature adds', () => {
     `);
   });
 
+  test('a CPU without what this QEMU does wrongly', () => {
+    const cpu = { model: 'max', sockets: 1, cores: 1, threads: 1, without: ['cx16'] };
+    expect(added(machine({ cpu }))).toEqual(['-cpu max,cx16=off']);
+  });
+
   test('several CPUs under emulation', () => {
     expect(
       added(machine({ cpu: { model: 'max', sockets: 2, cores: 2, threads: 1 } })),
