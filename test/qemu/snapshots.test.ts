@@ -133,9 +133,9 @@ test('with memory: the guest goes on exactly where it was, after a kill', LONG, 
     await using launcher = await home.start();
     boot = await up(home, launcher);
     await launcher.typeIntoConsole(
-      'head -c 64M /dev/urandom >/tmp/pattern; echo PATTERN $(sha256sum </tmp/pattern)',
+      'head -c 67108864 /dev/urandom >/tmp/pattern; echo PATTERN $(sha256sum </tmp/pattern)',
     );
-    sum = (await launcher.guestSays(/PATTERN ([0-9a-f]{64})/, 1, 60))[0]![1]!;
+    sum = (await launcher.guestSays(/PATTERN ([0-9a-f]{64})/, 1, 150))[0]![1]!;
     expect(await home.operator.snapshot('1', { take: order('s1', { memory: true }) })).toEqual({
       error: undefined,
     });
