@@ -227,7 +227,7 @@ describe('docs/cli.md', async () => {
   const page = await readFile(join(import.meta.dirname, '../../docs/cli.md'), 'utf8');
   const examples = [...page.matchAll(/^\$ kubectl vm (.*)$/gm)]
     .map(([, line = '']) => line)
-    .filter((line) => !/^(console|logs|image|snapshot|restore) /.test(line));
+    .filter((line) => !/^(clone|console|export|image|logs|restore|snapshot) /.test(line));
   const stop = new AbortController();
 
   /** Lets every operation succeed. */
