@@ -102,7 +102,7 @@ async function openSource({ source }: MoverJob, options: RunOptions): Promise<So
         ...(resolve && { resolve }),
       });
     case 'snapshot':
-      return new SnapshotSource(source);
+      return new SnapshotSource(source, patience?.firstDelay);
     default:
       return new LocalSource(source);
   }

@@ -22,10 +22,13 @@ export class SnapshotSource implements Source {
   /** What the guest wrote at the beginning of its disk is no header of an image. */
   readonly raw = true;
   private readonly job: SnapshotJob;
+  private readonly again: number;
   private size: number | undefined;
 
-  constructor(job: SnapshotJob) {
+  /** @param again milliseconds until files that were not there are looked for again */
+  constructor(job: SnapshotJob, again = AGAIN) {
     this.job = job;
+    this.again = again;
   }
 
   get total(): number | undefined {
@@ -61,7 +64,7 @@ export class SnapshotSource implements Source {
         return await LayerChain.open(files);
       } catch (error) {
         if (errno(error) !== 'ENOENT' || tries === TRIES) throw error;
-        await sleep(AGAIN);
+        await sleep(this.again);
       }
     }
   }
