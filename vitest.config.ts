@@ -17,6 +17,8 @@ export default defineConfig({
           exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,long,scale}/**'],
           // By default one core less: on two cores that is no parallelism at all.
           maxWorkers: '100%',
+          // They hold no state of modules; loading these again for each file takes as long as the tests.
+          isolate: false,
           // Each takes milliseconds; a machine that is busy with something else must not make one fail.
           testTimeout: 60_000,
         },

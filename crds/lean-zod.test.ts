@@ -27,6 +27,8 @@ beforeAll(async () => {
   vi.doMock('zod', () => import('./lean-zod.ts'));
   lean = await readers();
   vi.doUnmock('zod');
+  // The files of unit tests share their modules: none of the next ones is to meet these.
+  vi.resetModules();
 });
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
