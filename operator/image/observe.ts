@@ -6,7 +6,7 @@ import type { Cache } from '../kube/cache.ts';
 import type { KubeClient } from '../kube/client.ts';
 import type { Lease, Node, PersistentVolumeClaim, Pod } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
-import { orphanLeases } from '../ownership/orphans.ts';
+import { podless } from '../ownership/orphans.ts';
 import type { StoredSnapshot } from '../snapshot/resources.ts';
 import { projectPod, warningsOf } from '../virtual-machine/observe.ts';
 import { sourceClaimName } from './from-snapshot.ts';
@@ -68,7 +68,7 @@ export async function observeImage(
     sourceClaim,
     leases,
     ownLeases,
-    orphanLeases: await orphanLeases(client, holds, [...leases.values()], now),
+    orphanLeases: (await podless(client, holds, [...leases.values()], now)).orphanLeases,
     nodes: [...caches.nodes.list()],
     progress,
     warnings: await warningsOf({ client, now: clock }, pods),

@@ -64,7 +64,7 @@ export function leaseWithout(lease: Lease, gone: readonly string[]): Lease | und
     : { ...lease, spec: { ...lease.spec, holderIdentity: left.join(SEPARATOR) } };
 }
 
-/** One holder of a lease, as {@link orphanLeases} tells of it: a lease that one launcher holds by its own name. */
+/** One holder of a lease, as `podless` tells of it: a lease that one launcher holds by its own name. */
 export const holderKey = (lease: Lease, holder: string): string =>
   useOf(lease) === 'Exclusive' ? lease.metadata.name : `${lease.metadata.name}/${holder}`;
 

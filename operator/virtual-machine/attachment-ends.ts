@@ -1,6 +1,6 @@
 /** How attachment pods end, and what they held is let go of: on proof of their end only. Pure. */
 import { LAUNCHER_FINALIZER } from '../../crds/api.ts';
-import { holdersOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
+import { holderKey, holdersOf, leaseAge, ORPHAN_AFTER } from '../ownership/claim-lease.ts';
 import type { Action } from './action.ts';
 import { type Attachment, attachmentsOf, launcherOfHolder } from './attachments.ts';
 import type { Run } from './runs.ts';
@@ -49,13 +49,18 @@ export function endAttachments(
 export const takenIn = (actions: readonly Action[]): string[] =>
   actions.flatMap((each) => (each.type === 'TakeLease' ? [each.lease.metadata.name ?? ''] : []));
 
-/** Leases for pods that an operator meant to make and died before; what is still wanted takes its own over. */
+/**
+ * Leases for pods that an operator meant to make and died before; what is still wanted takes its own over.
+ *
+ * @param nobodyHas whether it is known of a holder that no guest has its disk, so that no pod of its name is enough
+ */
 export function releaseAbandoned(
   world: World,
   attachments: readonly Attachment[],
   unwanted: (holder: string) => boolean,
   plan: EndsPlan & { after: number | undefined },
   others: ReadonlySet<string>,
+  nobodyHas: (holder: string) => boolean = () => false,
 ): void {
   const pods = new Set(attachments.map(({ pod }) => pod.metadata.name));
   const taken = new Set([...others, ...takenIn(plan.actions)]);
@@ -66,7 +71,7 @@ export function releaseAbandoned(
     if (!unwanted(holder)) continue;
     const left = ORPHAN_AFTER - leaseAge(lease, world.now);
     if (left >= 0) plan.after = Math.min(plan.after ?? left, left + 1);
-    else if (world.orphanLeases.has(lease.metadata.name))
+    else if ((nobodyHas(holder) ? world.podlessHolders : world.orphanLeases).has(holderKey(lease, holder)))
       plan.afterStatus.push({ type: 'ReleaseLease', lease, holders: [holder] });
   }
 }

@@ -152,6 +152,9 @@ function judge(cluster: ModelCluster): void {
   expect(cluster.forgotten()).toEqual([]);
 }
 
+const pluggedIn = (cluster: ModelCluster): number =>
+  [...cluster.guests.values()].reduce((sum, disks) => sum + disks.size, 0);
+
 const TIMEOUT = 120_000;
 const runs = { numRuns: Number(process.env.VMSTEAD_PROPERTY_RUNS ?? 40) };
 
@@ -165,9 +168,10 @@ it(
         for (const each of steps) {
           perform(cluster, each);
           judge(cluster);
-          plugged += [...cluster.guests.values()].reduce((sum, disks) => sum + disks.size, 0);
+          plugged += pluggedIn(cluster);
         }
         settle(cluster);
+        plugged += pluggedIn(cluster);
         const pods = [...cluster.stored.pods.values()];
         const at = (name: string) => cluster.stored.vms.get(name)?.status?.disks ?? [];
         for (const [name, { spec: wanted, status }] of cluster.stored.vms) {

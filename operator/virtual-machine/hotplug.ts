@@ -51,6 +51,8 @@ export function planHotplug(world: World, vm: VirtualMachine, input: HotplugInpu
     (holder) => !holder.startsWith(ours) || ![...names].some((name) => holder.startsWith(`${ours}${name}.`)),
     plan,
     input.taken,
+    // Of its own disks this launcher's machine tells which its guest has.
+    (holder) => holder.startsWith(ours),
   );
   return plan;
 }

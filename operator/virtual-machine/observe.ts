@@ -20,7 +20,7 @@ import {
   storageclasses,
 } from '../kube/resources.ts';
 import { claimUidOf } from '../ownership/claim-lease.ts';
-import { orphanLeases } from '../ownership/orphans.ts';
+import { podless } from '../ownership/orphans.ts';
 import type { StoredRestore, StoredSnapshot } from '../snapshot/resources.ts';
 import { baseRecordOf } from './bases.ts';
 import { neededClaims } from './claims.ts';
@@ -88,12 +88,12 @@ export async function observe(sources: Sources, namespace: string, name: string)
     cloning: await lookAtStorage(sources.client, vm, claims, imageClaims),
     leases,
     ownLeases,
-    orphanLeases: await orphanLeases(
+    ...(await podless(
       sources.client,
       (pod) => caches.pods.get(pod) !== undefined || caches.attachments.get(pod) !== undefined,
       [...leases.values()],
       now,
-    ),
+    )),
     nodes: [...caches.nodes.list()],
     expandableClasses: await expandable(sources.client, vm ? classesToAsk(vm, claims) : []),
     silentNodes: await silentNodes(sources, pods, contacts, now),

@@ -85,6 +85,7 @@ export function aWorld(change: Partial<World> = {}): World {
     snapshots: [],
     restores: [],
     orphanLeases: new Set(),
+    podlessHolders: new Set(),
     nodes: [],
     expandableClasses: new Set(),
     silentNodes: new Map(),

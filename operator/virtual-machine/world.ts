@@ -53,8 +53,10 @@ export interface World {
   leases: ReadonlyMap<string, Lease>;
   /** Claim leases that name this VM. */
   ownLeases: readonly Lease[];
-  /** Names of leases whose holder has no pod object, by a look at the API server itself. */
+  /** Holders of leases that have no pod object, by a look at the API server itself, and whose disk nobody has. */
   orphanLeases: ReadonlySet<string>;
+  /** Those, and holders without a pod whose disk the guest of a launcher that runs may have. */
+  podlessHolders: ReadonlySet<string>;
   nodes: readonly Node[];
   /** Storage classes that allow expansion, of those of claims that are to grow. */
   expandableClasses: ReadonlySet<string>;

@@ -228,6 +228,15 @@ export class ModelCluster {
     const seen = this.#snapshots.at(-1 - stale) ?? this.stored;
     const pods = [...seen.pods.values()].filter((pod) => pod.metadata.labels?.[LABEL.vm] === name);
     const leases = [...seen.leases.values()];
+    // Always the API server's own word, as in observe().
+    const podless = (which: (holder: string) => boolean) =>
+      new Set(
+        leases.flatMap((lease) =>
+          holdersOf(lease)
+            .filter((holder) => !this.stored.pods.has(holder) && which(holder))
+            .map((holder) => holderKey(lease, holder)),
+        ),
+      );
     return structuredClone({
       now: this.now,
       listeningSince: 0,
@@ -245,16 +254,10 @@ export class ModelCluster {
       },
       leases: new Map(leases.map((lease) => [claimUidOf(lease), lease])),
       ownLeases: leases.filter((lease) => vmsOfLease(lease).includes(name)),
-      // Always the API server's own word, as in observe().
       snapshots: this.toSnapshot.has(name) ? [openSnapshot(name)] : [],
       restores: [],
-      orphanLeases: new Set(
-        leases.flatMap((lease) =>
-          holdersOf(lease)
-            .filter((holder) => !this.stored.pods.has(holder) && !this.#serves(holder))
-            .map((holder) => holderKey(lease, holder)),
-        ),
-      ),
+      orphanLeases: podless((holder) => !this.#serves(holder)),
+      podlessHolders: podless(() => true),
       nodes: [node(this.nodeReady, this.now)],
       expandableClasses: new Set<string>(),
       silentNodes: new Map<string, string>(),
