@@ -15,6 +15,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{operator,launcher,mover,agent,cli,crds,setup,images,helm,test}/**/*.test.ts'],
           exclude: ['**/node_modules/**', 'test/{qemu,api,e2e,long,scale}/**'],
+          setupFiles: ['test/model/seed.ts'],
           // By default one core less: on two cores that is no parallelism at all.
           maxWorkers: '100%',
           // They hold no state of modules; loading these again for each file takes as long as the tests.
