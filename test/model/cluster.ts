@@ -420,9 +420,11 @@ export class ModelCluster {
       case 'UpdateOperation': {
         const { metadata, spec } = action.operation;
         const reached = { Pause: 'Paused', Resume: 'Running' }[spec.type as string];
-        const phase = this.stored.vms.get(spec.virtualMachine)?.status?.phase;
-        if (action.status.phase === 'Succeeded' && reached !== undefined && phase !== reached)
-          this.hasty.push(`${spec.type} succeeded while the status says ${phase}`);
+        const vm = this.stored.vms.get(spec.virtualMachine);
+        // A VM that is gone, which a stale cache still has, says nothing any more.
+        const said = vm && vm.metadata.uid === world.vm?.metadata.uid ? vm.status?.phase : reached;
+        if (action.status.phase === 'Succeeded' && reached !== undefined && said !== reached)
+          this.hasty.push(`${spec.type} succeeded while the status says ${said}`);
         this.#updateOperation(metadata.uid ?? '', action.status);
         return;
       }
