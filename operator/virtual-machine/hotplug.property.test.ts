@@ -126,21 +126,10 @@ function settle(cluster: ModelCluster): void {
       Object.assign(contact, { connected: true, lastHeardAt: cluster.now });
     for (const uid of cluster.contacts.keys()) cluster.look(uid);
     for (let i = 0; i < 4; i++) cluster.snapshot();
-    let moved = VMS.reduce((sum, name) => sum + cluster.reconcile(name), 0);
-    for (const pod of [...cluster.stored.pods.values()]) {
-      const alive = cluster.running.has(pod.metadata.uid);
-      const state = pod.status?.containerStatuses?.[0]?.state;
-      const missed = state?.running !== undefined && !alive;
-      if ((pod.metadata.deletionTimestamp !== undefined && !state?.terminated) || missed) {
-        cluster.endPod(pod, 'Stopped');
-        moved++;
-      } else if (!alive && !pod.status?.containerStatuses) {
-        cluster.startPod(pod);
-        moved++;
-      }
-    }
+    const written = VMS.reduce((sum, name) => sum + cluster.reconcile(name), 0);
+    const moved = cluster.catchUp();
     judge(cluster);
-    if (moved === 0) return;
+    if (written === 0 && moved === 0) return;
   }
   throw new Error('it does not come to rest');
 }

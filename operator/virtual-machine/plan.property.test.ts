@@ -152,20 +152,7 @@ function settle(cluster: ModelCluster): void {
     for (const contact of cluster.contacts.values()) contact.lastHeardAt = cluster.now;
     for (let i = 0; i < 4; i++) cluster.snapshot();
     const written = VMS.reduce((sum, name) => sum + cluster.reconcile(name), 0);
-    let moved = 0;
-    for (const pod of [...cluster.stored.pods.values()]) {
-      const alive = cluster.running.has(pod.metadata.uid);
-      const state = pod.status?.containerStatuses?.[0]?.state;
-      // A kubelet that was silent tells what it missed.
-      const missed = state?.running !== undefined && !alive;
-      if ((pod.metadata.deletionTimestamp !== undefined && !state?.terminated) || missed) {
-        cluster.endPod(pod, 'Stopped');
-        moved++;
-      } else if (!alive && !pod.status?.containerStatuses) {
-        cluster.startPod(pod);
-        moved++;
-      }
-    }
+    const moved = cluster.catchUp();
     if (written === 0 && moved === 0) return;
   }
   throw new Error('it does not come to rest');

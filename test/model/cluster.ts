@@ -207,6 +207,24 @@ export class ModelCluster {
     this.#collect(pod);
   }
 
+  /** The kubelet starts what waits for it, ends what is deleted, and tells what it missed. Says how many pods that were. */
+  catchUp(): number {
+    let moved = 0;
+    for (const pod of [...this.stored.pods.values()]) {
+      const alive = this.running.has(pod.metadata.uid);
+      const state = pod.status?.containerStatuses?.[0]?.state;
+      const missed = state?.running !== undefined && !alive;
+      if ((pod.metadata.deletionTimestamp !== undefined && !state?.terminated) || missed) {
+        this.endPod(pod, 'Stopped');
+        moved++;
+      } else if (!alive && !pod.status?.containerStatuses) {
+        this.startPod(pod);
+        moved++;
+      }
+    }
+    return moved;
+  }
+
   #collect(pod: ModelPod): void {
     if (pod.metadata.deletionTimestamp === undefined || (pod.metadata.finalizers?.length ?? 0) > 0) return;
     this.stored.pods.delete(pod.metadata.name);
