@@ -11,6 +11,15 @@ export const pathInImage = (what: string) =>
     `must be the absolute path of ${what} in the image, without .. or special characters`,
   );
 
+/** A disk in an OCI image, as VMs and images name it. */
+export const containerDiskFields = {
+  ...containerImageFields,
+  path: described(
+    'Path of the disk in the image. Absent: the only file in /disk.',
+    pathInImage('the disk'),
+  ).optional(),
+};
+
 const overlaySize = described(
   'Most that the guest may write before its disk is full. Absent: 1Gi.',
   bytesBetween('1Mi', '16Ti', 'overlaySize'),
@@ -123,11 +132,7 @@ export const diskSource = exactlyOne(
     containerImage: described(
       'A disk in an OCI image, mounted as an image volume. What the guest writes goes to an overlay that is thrown away with the pod.',
       z.strictObject({
-        ...containerImageFields,
-        path: described(
-          'Path of the disk in the image. Absent: the only file in /disk.',
-          pathInImage('the disk'),
-        ).optional(),
+        ...containerDiskFields,
         overlaySize,
       }),
     ).optional(),

@@ -2,8 +2,8 @@
 import * as z from 'zod';
 import { API_VERSION } from './api.ts';
 import { keepsIn } from './disk.ts';
-import { pathInImage } from './disk-source.ts';
-import { condition, containerImageFields, dnsLabel, objectMeta, objectName } from './kubernetes.ts';
+import { containerDiskFields } from './disk-source.ts';
+import { condition, dnsLabel, objectMeta, objectName } from './kubernetes.ts';
 import { bytesBetween } from './quantity.ts';
 import {
   atomicList,
@@ -67,11 +67,7 @@ const imageSource = exactlyOne(
     containerImage: described(
       'A disk in an OCI image, pulled by the kubelet.',
       z.strictObject({
-        ...containerImageFields,
-        path: described(
-          'Path of the disk in the image. Absent: the only file in /disk.',
-          pathInImage('the disk'),
-        ).optional(),
+        ...containerDiskFields,
       }),
     ).optional(),
     claim: described(
